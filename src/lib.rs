@@ -1,0 +1,8 @@
+//! devctl brings up a whole development stack from one command, knows when each part is really ready, and leaves
+//! nothing behind. The rooms, from words to faces; a room uses those above it, never one below.
+
+// Words: plain data.
+pub mod advice;
+pub mod env_vars;
+pub mod event;
+pub mod name;
