@@ -6,3 +6,7 @@ pub mod advice;
 pub mod env_vars;
 pub mod event;
 pub mod name;
+
+// Hands: the outside world, each behind one door.
+pub mod logs;
+pub mod os;

@@ -1,0 +1,355 @@
+//! Takes what the workloads print and hands it to the ring, the subscribers and the files. Only the disk can make a
+//! workload wait.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::chunk::Chunk;
+use super::error_line::ErrorLines;
+use super::file::{self, Message, Rotation, Trouble};
+use super::frame::{Framer, MAX_LINE};
+use super::queue::Queue;
+use super::ring::Ring;
+use super::{Delivery, LogLine, Stream};
+use crate::name::ServiceName;
+use crate::os::clock;
+
+/// How many chunks may wait for the disk, at most 64 KiB each, before a workload has to.
+const WAITING_FOR_DISK: usize = 32;
+
+/// How many lines of the beginning of a start are kept.
+const FIRST_LINES: usize = 20;
+
+/// The logs of one run. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    services: Mutex<HashMap<ServiceName, Arc<ServiceLog>>>,
+    shared: Arc<Shared>,
+}
+
+/// What the sinks need of the hub.
+struct Shared {
+    errors: ErrorLines,
+    subscribers: Mutex<Vec<Weak<Queue>>>,
+    files: Option<mpsc::Sender<Message>>,
+    trouble: Trouble,
+}
+
+/// Closes the subscriptions once the hub and every sink are gone.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for queue in lock(&self.subscribers).iter().filter_map(Weak::upgrade) {
+            queue.close();
+        }
+    }
+}
+
+struct ServiceLog {
+    service: ServiceName,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stdout: Framer,
+    stderr: Framer,
+    ring: Ring,
+    first_error: Option<LogLine>,
+    first_lines: Vec<LogLine>,
+}
+
+/// Where one workload's output goes. Cheap to clone.
+#[derive(Clone)]
+pub struct LogSink {
+    log: Option<Arc<ServiceLog>>,
+}
+
+/// A reader of the live logs of all services.
+pub struct Subscription {
+    queue: Arc<Queue>,
+}
+
+impl Hub {
+    /// Opens the logs of a run; files go to `folder` (`.devctl/logs`), where there is one.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self::with_rotation(folder, Rotation::default())
+    }
+
+    /// Opens the logs of a run with files of another size.
+    pub fn with_rotation(folder: Option<PathBuf>, rotation: Rotation) -> Self {
+        let trouble = Trouble::default();
+        let files = folder.and_then(|folder| {
+            let (sender, receiver) = mpsc::channel(WAITING_FOR_DISK);
+            let told = Arc::clone(&trouble);
+            let thread = std::thread::Builder::new().name("devctl-logs".to_owned());
+            match thread.spawn(move || file::run(folder, rotation, told, receiver)) {
+                Ok(_) => Some(sender),
+                Err(e) => {
+                    *lock(&trouble) = Some(format!("cannot start the thread that writes the log files: {e}"));
+                    None
+                }
+            }
+        });
+        let shared = Shared { errors: ErrorLines::new(), subscribers: Mutex::default(), files, trouble };
+        Self { inner: Arc::new(Inner { services: Mutex::default(), shared: Arc::new(shared) }) }
+    }
+
+    /// The sink of a service.
+    pub fn sink(&self, service: &ServiceName) -> LogSink {
+        let mut services = lock(&self.inner.services);
+        let log = services.entry(service.clone()).or_insert_with(|| {
+            Arc::new(ServiceLog {
+                service: service.clone(),
+                shared: Arc::clone(&self.inner.shared),
+                state: Mutex::default(),
+            })
+        });
+        LogSink { log: Some(Arc::clone(log)) }
+    }
+
+    /// A sink that keeps nothing, for nodes that print nothing.
+    pub fn null(&self) -> LogSink {
+        LogSink { log: None }
+    }
+
+    /// Follows the live logs; `capacity` is how many chunks may wait before lines are dropped.
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
+        let queue = Arc::new(Queue::new(capacity));
+        lock(&self.inner.shared.subscribers).push(Arc::downgrade(&queue));
+        Subscription { queue }
+    }
+
+    /// The last `n` lines of a service.
+    pub fn tail(&self, service: &ServiceName, n: usize) -> Vec<LogLine> {
+        self.look(service, |state| state.ring.tail(n)).unwrap_or_default()
+    }
+
+    /// The first line since the service's last start that looks like an error.
+    pub fn first_error(&self, service: &ServiceName) -> Option<LogLine> {
+        self.look(service, |state| state.first_error.clone()).flatten()
+    }
+
+    /// The first lines since the service's last start, which outlive any flood.
+    pub fn first_lines(&self, service: &ServiceName) -> Vec<LogLine> {
+        self.look(service, |state| state.first_lines.clone()).unwrap_or_default()
+    }
+
+    /// Forgets the first error of a service and keeps the first lines of the new start.
+    pub fn restarted(&self, service: &ServiceName) {
+        self.look(service, |state| {
+            state.first_error = None;
+            state.first_lines.clear();
+        });
+    }
+
+    /// Writes what is buffered to the files.
+    pub async fn flush(&self) {
+        let Some(files) = &self.inner.shared.files else { return };
+        let (done, wait) = oneshot::channel();
+        if files.send(Message::Flush(done)).await.is_ok() {
+            // The writer is gone: nothing is buffered.
+            let _ = wait.await;
+        }
+    }
+
+    /// What is wrong with the files, in one line, where something is. Lines are in memory all the same.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.inner.shared.trouble).clone()
+    }
+
+    fn look<T>(&self, service: &ServiceName, what: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let log = lock(&self.inner.services).get(service).cloned()?;
+        let mut state = lock(&log.state);
+        Some(what(&mut state))
+    }
+}
+
+impl LogSink {
+    /// Takes a chunk of output; waits only when the disk is behind. Cancelling loses no line that was not waiting.
+    pub async fn write(&self, stream: Stream, chunk: &[u8]) {
+        let Some(log) = &self.log else { return };
+        for piece in chunk.chunks(MAX_LINE) {
+            log.take(|state| state.framer(stream).push(piece), stream).await;
+        }
+    }
+
+    /// Ends a stream: a last line without its newline is a line too.
+    pub async fn end(&self, stream: Stream) {
+        let Some(log) = &self.log else { return };
+        log.take(|state| state.framer(stream).end(), stream).await;
+    }
+}
+
+impl ServiceLog {
+    async fn take(&self, frame: impl FnOnce(&mut State) -> Option<Box<[u8]>>, stream: Stream) {
+        // The place in the writer's queue comes first: then nothing is half done if the future is dropped here, and
+        // the files have the order of the ring.
+        let place = match &self.shared.files {
+            Some(files) => files.reserve().await.ok(),
+            None => None,
+        };
+        let mut state = lock(&self.state);
+        let Some(bytes) = frame(&mut state) else { return };
+        let chunk = Arc::new(Chunk::new(self.service.clone(), stream, clock::timestamp(), bytes));
+        state.remember(&chunk, &self.shared.errors);
+        self.shared.publish(&chunk);
+        if let Some(place) = place {
+            place.send(Message::Chunk(chunk));
+        }
+    }
+}
+
+impl State {
+    fn framer(&mut self, stream: Stream) -> &mut Framer {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    fn remember(&mut self, chunk: &Arc<Chunk>, errors: &ErrorLines) {
+        if self.first_error.is_none() {
+            self.first_error = errors.first(&chunk.bytes).map(|raw| chunk.line(raw));
+        }
+        if self.first_lines.len() < FIRST_LINES {
+            let room = FIRST_LINES - self.first_lines.len();
+            self.first_lines.extend(chunk.lines_from(0).take(room));
+        }
+        self.ring.push(Arc::clone(chunk));
+    }
+}
+
+impl Shared {
+    fn publish(&self, chunk: &Arc<Chunk>) {
+        lock(&self.subscribers).retain(|queue| {
+            let Some(queue) = queue.upgrade() else { return false };
+            queue.push(chunk);
+            true
+        });
+    }
+}
+
+impl Subscription {
+    /// The next delivery; `None` when the logs are closed.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        self.queue.pop().await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept here stays whole if a holder panics: each change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api() -> ServiceName {
+        "api".parse().unwrap()
+    }
+
+    fn texts(lines: &[LogLine]) -> Vec<&str> {
+        lines.iter().map(|l| l.text.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_reach_ring_and_subscriber() {
+        let hub = Hub::new(None);
+        let mut live = hub.subscribe(8);
+        let sink = hub.sink(&api());
+        sink.write(Stream::Stdout, b"one\r\ntwo\npart").await;
+        let Some(Delivery::Lines(lines)) = live.recv().await else { panic!("no lines") };
+        assert_eq!(texts(&lines), ["one", "two"]);
+        sink.write(Stream::Stderr, b"err\n").await;
+        sink.end(Stream::Stdout).await;
+        let tail = hub.tail(&api(), 2);
+        assert_eq!(texts(&tail), ["err", "part"]);
+        assert_eq!((tail[0].stream, tail[1].stream), (Stream::Stderr, Stream::Stdout));
+        assert!(tail[0].at <= tail[1].at);
+        drop((hub, sink));
+        let mut rest = 0;
+        while let Some(Delivery::Lines(lines)) = live.recv().await {
+            rest += lines.len();
+        }
+        assert_eq!(rest, 2);
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_is_told_what_it_missed_and_where() {
+        let hub = Hub::new(None);
+        let mut slow = hub.subscribe(2);
+        let sink = hub.sink(&api());
+        for i in 0..5 {
+            sink.write(Stream::Stdout, format!("{i}a\n{i}b\n").as_bytes()).await;
+        }
+        for expected in [Some(vec!["0a", "0b"]), Some(vec!["1a", "1b"]), None] {
+            match (slow.recv().await.unwrap(), expected) {
+                (Delivery::Lines(lines), Some(expected)) => assert_eq!(texts(&lines), expected),
+                (Delivery::Dropped(n), None) => assert_eq!(n, 6),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+        sink.write(Stream::Stdout, b"after\n").await;
+        assert!(matches!(slow.recv().await, Some(Delivery::Lines(l)) if texts(&l) == ["after"]));
+    }
+
+    #[tokio::test]
+    async fn the_first_error_and_the_first_lines_belong_to_the_last_start() {
+        let hub = Hub::new(None);
+        let sink = hub.sink(&api());
+        assert_eq!(hub.first_error(&api()), None);
+        sink.write(Stream::Stdout, b"starting\nERROR: first\nERROR: second\n").await;
+        for i in 0..3_000 {
+            sink.write(Stream::Stdout, format!("{i}\n").as_bytes()).await;
+        }
+        assert_eq!(hub.first_error(&api()).unwrap().text, "ERROR: first");
+        assert_eq!(texts(&hub.first_lines(&api()))[..2], ["starting", "ERROR: first"]);
+        hub.restarted(&api());
+        assert_eq!(hub.first_error(&api()), None);
+        sink.write(Stream::Stderr, b"again\nERROR: third\n").await;
+        assert_eq!(hub.first_error(&api()).unwrap().text, "ERROR: third");
+        assert_eq!(texts(&hub.first_lines(&api())), ["again", "ERROR: third"]);
+    }
+
+    #[tokio::test]
+    async fn a_null_sink_keeps_nothing() {
+        let hub = Hub::new(None);
+        hub.null().write(Stream::Stdout, b"x\n").await;
+        hub.flush().await;
+        assert!(hub.tail(&api(), 9).is_empty());
+        assert_eq!(hub.trouble(), None);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_no_text_and_one_without_end_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::new(Some(dir.path().to_owned()));
+        let sink = hub.sink(&api());
+        let long = vec![b'x'; 3 * MAX_LINE];
+        sink.write(Stream::Stdout, &long).await;
+        sink.write(Stream::Stdout, b"\n\xffend").await;
+        sink.end(Stream::Stdout).await;
+        hub.flush().await;
+        let lines = super::super::read::tail(dir.path(), &[], 99).unwrap();
+        assert_eq!(lines.iter().map(|l| l.text.matches('x').count()).sum::<usize>(), 3 * MAX_LINE + 1);
+        assert_eq!(lines.last().unwrap().text, "\\xffend");
+        assert_eq!(
+            lines,
+            hub.tail(&api(), 99).into_iter().map(|l| LogLine { at: trim(l.at), ..l }).collect::<Vec<_>>()
+        );
+    }
+
+    /// The files keep microseconds.
+    fn trim(at: jiff::Timestamp) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(at.as_microsecond()).unwrap()
+    }
+}

@@ -1,0 +1,16 @@
+//! The operating system: clock, environment, files, signals, processes and ports. Code for one platform lives here and
+//! in the drivers, behind `cfg`, and nowhere else.
+
+pub mod clock;
+pub mod env;
+pub mod file_id;
+pub mod files;
+pub mod foreground;
+pub mod ports;
+pub mod private_file;
+pub mod process;
+pub mod signals;
+pub mod spawn;
+pub mod terminal;
+pub mod tree;
+pub mod user;

@@ -1,0 +1,190 @@
+//! The one thread that makes all child processes.
+//!
+//! Forking in one place means that no child inherits another's pipe by a race, and that Linux's parent-death signal is
+//! safe: it is tied to the *thread* that forked, and a thread of a pool may end while devctl lives.
+#![cfg_attr(unix, expect(unsafe_code, reason = "a child has to be prepared between fork and exec"))]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::mpsc;
+
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::process::{self, Identity, Kill};
+use super::tree::{self, Tree};
+
+/// A child to make. It gets a session of its own, no standard input, pipes for its outputs, the default action for
+/// every signal, and no file of ours.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The program, as a path that exists.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The folder it runs in.
+    pub dir: PathBuf,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    /// The user and group to run as, without any further group.
+    pub user: Option<(u32, u32)>,
+    /// The signal that the kernel sends it when devctl dies without stopping it. Linux only.
+    ///
+    /// The signal that asks it to stop is the right one, not SIGKILL: the kernel signals this one process and none of
+    /// its children, so only a process that may still act can take its own along.
+    pub on_our_death: Kill,
+}
+
+/// A child that was made.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The child; its outputs are pipes.
+    pub child: Child,
+    /// Who it is.
+    pub id: Identity,
+}
+
+/// The door to the thread. Cheap to clone. The thread ends with the last clone, and its children with it: whoever waits
+/// for a child keeps a clone.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    orders: mpsc::Sender<Request>,
+}
+
+struct Request {
+    order: Order,
+    runtime: Handle,
+    answer: oneshot::Sender<io::Result<Spawned>>,
+}
+
+impl Spawner {
+    /// Starts the thread. Where the system has no thread left, every order is answered with that error.
+    pub fn new() -> Self {
+        let (orders, requests) = mpsc::channel::<Request>();
+        // Without the thread the receiver is dropped, and `spawn` says so.
+        let _ = std::thread::Builder::new().name("devctl-spawn".to_owned()).spawn(move || {
+            for request in requests {
+                let _runtime = request.runtime.enter();
+                if let Err(Ok(spawned)) = request.answer.send(make(&request.order)) {
+                    // Whoever ordered it went away meanwhile.
+                    discard(&spawned);
+                }
+            }
+        });
+        Self { orders }
+    }
+
+    /// Makes a child. If the future is dropped, the child is killed or never made.
+    pub async fn spawn(&self, order: Order) -> io::Result<Spawned> {
+        let (answer, made) = oneshot::channel();
+        let gone = || io::Error::other("the thread that makes processes could not be started");
+        self.orders.send(Request { order, runtime: Handle::current(), answer }).map_err(|_| gone())?;
+        made.await.map_err(|_| gone())?
+    }
+}
+
+impl Default for Spawner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Kills a child that nobody wants; dropping it lets the runtime reap it.
+fn discard(spawned: &Spawned) {
+    tree::signal(&Tree::new(spawned.id, None).members(), Kill::Kill);
+}
+
+fn make(order: &Order) -> io::Result<Spawned> {
+    let mut command = Command::new(&order.program);
+    command
+        .args(&order.args)
+        .current_dir(&order.dir)
+        .env_clear()
+        .envs(&order.env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    prepare(&mut command, order);
+    let mut child = command.spawn()?;
+    // The child is not reaped before somebody waits for it, so its id is its own for now.
+    if let Some(process) = child.id().and_then(process::look) {
+        return Ok(Spawned { child, id: process.id });
+    }
+    // It is ours to kill; the error of a second failure would say less.
+    let _ = child.start_kill();
+    Err(io::Error::other("the new process is not in the process table; is /proc mounted?"))
+}
+
+#[cfg(unix)]
+fn prepare(command: &mut Command, order: &Order) {
+    if let Some((uid, gid)) = order.user {
+        // `uid` also gives up all further groups when we are root.
+        command.uid(uid).gid(gid);
+    }
+    let devctl = nix::unistd::getpid();
+    let on_our_death = order.on_our_death;
+    // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it makes system
+    // calls and touches no memory but its own copies.
+    unsafe {
+        command.pre_exec(move || in_child(devctl, on_our_death));
+    }
+}
+
+/// Runs in the child, after it changed its user: changing it would take the parent-death signal away again.
+#[cfg(unix)]
+fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // A session of its own, not only a group: without a terminal it cannot be stopped by SIGTTIN, and the session is
+    // what the whole tree can be found by.
+    nix::unistd::setsid()?;
+    // A shell starts background jobs with SIGINT and SIGQUIT ignored, `nohup` ignores SIGHUP, and that is inherited.
+    for each in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(each, SigHandler::SigDfl) }?;
+    }
+    #[cfg(target_os = "linux")]
+    linux::in_child(devctl, on_our_death)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (devctl, on_our_death);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::io;
+
+    use super::Kill;
+
+    pub(super) fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
+        let number = match on_our_death {
+            Kill::Term => libc::SIGTERM,
+            Kill::Int => libc::SIGINT,
+            Kill::Quit => libc::SIGQUIT,
+            Kill::Hup => libc::SIGHUP,
+            Kill::Kill => libc::SIGKILL,
+        };
+        // SAFETY: plain system calls with plain numbers.
+        unsafe {
+            // Best effort: kernels before 5.11 don't know the call, and std opens everything close-on-exec anyway.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if libc::prctl(libc::PR_SET_PDEATHSIG, number) == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        // It died before the call above: the signal will not come.
+        if nix::unistd::getppid() != devctl {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(())
+    }
+}
+
+/// Windows: a group of its own, so that our Ctrl+C does not reach it. There is no parent-death signal here.
+#[cfg(windows)]
+fn prepare(command: &mut Command, _: &Order) {
+    const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+}
