@@ -8,5 +8,8 @@ pub mod event;
 pub mod name;
 
 // Hands: the outside world, each behind one door.
+pub mod driver;
 pub mod logs;
 pub mod os;
+pub mod probe;
+pub mod state;

@@ -1,0 +1,216 @@
+//! A service that misbehaves on request, for the tests of supervision: `stub MODE [ARGS]`. Without Rust's own tools no
+//! two systems have the same `sleep`, `setsid` and `yes`; with this one they do.
+#![expect(clippy::print_stdout, reason = "printing is what a stub service is for")]
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+#[cfg(unix)]
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use devctl::driver::StartContext;
+use devctl::driver::process::{Launch, Processes, StopSignal};
+use devctl::event::{Action, Handle};
+use devctl::logs::{Hub, Rotation};
+use devctl::name::{NodeId, RunId};
+use devctl::os::signals::Signals;
+
+/// What the stub does, one line for each mode.
+const USAGE: &str = "stub MODE [ARGS]
+  lines TEXT...           print each text as a line, then run
+  partial TEXT            print a text without a newline and exit
+  exit CODE               exit at once
+  flood BYTES             print numbered lines of 100 bytes, BYTES in all, and exit
+  stubborn                say `up`, ignore SIGTERM, SIGINT and SIGHUP, run
+  shell SCRIPT            become `sh -c SCRIPT`; $STUB is this program
+  escape                  start `sleeper` in a session of its own, then run
+  daemon [clean] [exit]   start `sleeper` by a double fork in a session of its own; with `clean` without environment;
+                          then run, or with `exit` exit
+  sleeper                 say `sleeper PID` and run for an hour
+  listen PORT [MILLIS]    listen on 127.0.0.1 after a while, say `listening`, run
+  signals                 print the signals that devctl hears, the third ends it
+  supervise LOGS ARGS...  run this program with ARGS as a service of devctl that keeps its logs in the folder LOGS, say
+                          `leader PID`, wait for its end, say `peak KIB` of memory (Linux)";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let mode = args.next().unwrap_or_default();
+    let args: Vec<String> = args.collect();
+    match run(&mode, &args) {
+        Ok(code) => code,
+        Err(e) => {
+            say(&format!("stub: {e}"));
+            ExitCode::from(70)
+        }
+    }
+}
+
+fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
+    #[cfg(unix)]
+    let has = |word: &str| args.iter().any(|a| a == word);
+    match mode {
+        "lines" => {
+            for text in args {
+                say(text);
+            }
+            Ok(sleep())
+        }
+        "partial" => {
+            print!("{}", args.join(" "));
+            io::stdout().flush()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "exit" => Ok(ExitCode::from(number::<u8>(args, 0)?)),
+        "flood" => flood(number(args, 0)?),
+        "sleeper" => {
+            say(&format!("sleeper {}", std::process::id()));
+            Ok(sleep())
+        }
+        "listen" => {
+            std::thread::sleep(Duration::from_millis(number(args, 1).unwrap_or(0)));
+            let _listener = TcpListener::bind(("127.0.0.1", number(args, 0)?))?;
+            say("listening");
+            Ok(sleep())
+        }
+        "signals" => runtime()?.block_on(async {
+            let mut signals = Signals::install()?;
+            say("up");
+            for _ in 0..3 {
+                say(&format!("{:?}", signals.recv().await));
+            }
+            Ok(ExitCode::SUCCESS)
+        }),
+        "supervise" => runtime()?.block_on(supervise(args)),
+        #[cfg(unix)]
+        "stubborn" => unix::stubborn(),
+        #[cfg(unix)]
+        "shell" => Err(unix::shell(&args.join(" "))),
+        #[cfg(unix)]
+        "escape" => {
+            unix::in_own_session(&mut sleeper()?).spawn()?;
+            Ok(sleep())
+        }
+        #[cfg(unix)]
+        "daemon" => {
+            // The middle process of the double fork: its child loses its parent as soon as it ends.
+            if has("middle") {
+                let mut child = sleeper()?;
+                if has("clean") {
+                    child.env_clear();
+                }
+                unix::in_own_session(&mut child).spawn()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let mut middle = Command::new(std::env::current_exe()?);
+            middle.arg("daemon").arg("middle").args(args).stdin(Stdio::null());
+            unix::in_own_session(&mut middle).spawn()?.wait()?;
+            if has("exit") { Ok(ExitCode::SUCCESS) } else { Ok(sleep()) }
+        }
+        _ => Err(io::Error::other(USAGE)),
+    }
+}
+
+/// Prints whole lines at once, as several processes may write to one pipe.
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn number<T: std::str::FromStr>(args: &[String], i: usize) -> io::Result<T> {
+    args.get(i).and_then(|a| a.parse().ok()).ok_or_else(|| io::Error::other(USAGE))
+}
+
+fn sleep() -> ExitCode {
+    std::thread::sleep(Duration::from_hours(1));
+    ExitCode::SUCCESS
+}
+
+#[cfg(unix)]
+fn sleeper() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("sleeper").stdin(Stdio::null());
+    Ok(command)
+}
+
+fn flood(bytes: u64) -> io::Result<ExitCode> {
+    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    for i in 0..bytes / 100 {
+        writeln!(out, "{i:09} {:x<89}", "")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn supervise(args: &[String]) -> io::Result<ExitCode> {
+    let (logs, args) = args.split_first().ok_or_else(|| io::Error::other(USAGE))?;
+    let mut argv = vec![std::env::current_exe()?.to_string_lossy().into_owned()];
+    argv.extend_from_slice(args);
+    let run = RunId::from_random(u64::from(std::process::id()));
+    let service = "stub".parse().map_err(io::Error::other)?;
+    let hub = Hub::with_rotation(Some(PathBuf::from(logs)), Rotation { bytes: u64::MAX, files: 1 });
+    let cx = StartContext {
+        run: run.clone(),
+        action: Action::Create,
+        existing: None,
+        logs: hub.sink(&service),
+        node: NodeId::Service(service),
+        progress: Arc::new(|_| {}),
+    };
+    let launch = Launch {
+        argv,
+        dir: PathBuf::from("/"),
+        env: Vec::new(),
+        stop_signal: StopSignal::Term,
+        leader_only: false,
+        user: None,
+    };
+    let running = Processes::new(run, devctl::os::env::all()).launch(launch, &cx).await.map_err(io::Error::other)?;
+    if let Handle::Process { pid } = running.handle {
+        say(&format!("leader {pid}"));
+    }
+    running.exit.await;
+    hub.flush().await;
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        say(&format!("peak {}", peak.trim().trim_end_matches(" kB")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(unix)]
+mod unix {
+    #![expect(unsafe_code, reason = "a process has to be prepared between fork and exec")]
+
+    use std::io;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, ExitCode};
+
+    use nix::sys::signal::{SigHandler, Signal, signal};
+
+    pub(super) fn stubborn() -> io::Result<ExitCode> {
+        for each in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            // SAFETY: ignoring a signal runs no code of ours.
+            unsafe { signal(each, SigHandler::SigIgn) }?;
+        }
+        super::say("up");
+        Ok(super::sleep())
+    }
+
+    pub(super) fn shell(script: &str) -> io::Error {
+        match std::env::current_exe() {
+            Ok(stub) => Command::new("sh").arg("-c").arg(script).env("STUB", stub).exec(),
+            Err(e) => e,
+        }
+    }
+
+    pub(super) fn in_own_session(command: &mut Command) -> &mut Command {
+        // SAFETY: `setsid` is a plain system call.
+        unsafe { command.pre_exec(|| nix::unistd::setsid().map(|_| ()).map_err(io::Error::from)) }
+    }
+}

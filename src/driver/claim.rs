@@ -1,0 +1,105 @@
+//! Ports, looked at before anything starts: whoever holds one that a service wants is named.
+
+use std::net::IpAddr;
+
+use futures_util::future::join_all;
+
+use super::docker::Docker;
+use crate::advice::{Advice, Blame};
+use crate::name::ServiceName;
+use crate::os::ports;
+
+/// A port that a service is about to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The service.
+    pub service: ServiceName,
+    /// The address.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// A port that somebody holds already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Who wants it.
+    pub claim: Claim,
+    /// Who has it.
+    pub by: Holder,
+}
+
+/// Who holds a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A container, and its Compose project where it has one.
+    Container(String, Option<String>),
+    /// A process.
+    Process(ports::Owner),
+    /// Somebody who cannot be seen from here.
+    Unknown,
+}
+
+/// Ports that are taken; all of them, so that they can be freed in one go.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct PortsTaken(pub Vec<Taken>);
+
+fn lines(taken: &[Taken]) -> String {
+    taken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} for `{}` is taken by ", self.claim.port, self.claim.service)?;
+        match &self.by {
+            Holder::Container(name, Some(project)) => write!(f, "container {name} (project {project})"),
+            Holder::Container(name, None) => write!(f, "container {name}"),
+            Holder::Process(owner) => write!(f, "{owner}"),
+            Holder::Unknown => f.write_str("somebody who cannot be seen from here"),
+        }
+    }
+}
+
+impl Advice for PortsTaken {
+    fn blame(&self) -> Blame {
+        Blame::Environment
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        for taken in &self.0 {
+            let hint = match &taken.by {
+                Holder::Container(_, Some(project)) => format!("stop it with `docker compose -p {project} stop`"),
+                Holder::Container(name, None) => format!("stop it with `docker stop {name}`"),
+                Holder::Process(ports::Owner { pid: Some(pid), .. }) => format!("stop it with `kill {pid}`"),
+                Holder::Process(_) | Holder::Unknown => {
+                    format!("see who it is with `sudo ss -ltnp 'sport = :{}'`", taken.claim.port)
+                }
+            };
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        hints.push("or, where it is the very service you want to use, run with `--skip-docker`".to_owned());
+        hints
+    }
+}
+
+/// Finds the claims that cannot be met.
+pub async fn check(claims: Vec<Claim>, engine: Option<&Docker>) -> Result<(), PortsTaken> {
+    let busy = claims.into_iter().filter(|claim| !ports::is_free(claim.ip, claim.port));
+    let taken = join_all(busy.map(async |claim| {
+        let container = match engine {
+            Some(engine) => engine.publisher(claim.port).await,
+            None => None,
+        };
+        let by = match container {
+            Some(found) => Holder::Container(found.container, found.project),
+            None => ports::owners(claim.port).into_iter().next().map_or(Holder::Unknown, Holder::Process),
+        };
+        Taken { claim, by }
+    }))
+    .await;
+    if taken.is_empty() { Ok(()) } else { Err(PortsTaken(taken)) }
+}

@@ -1,0 +1,180 @@
+//! The Docker Engine. The only room that knows bollard.
+//!
+//! `spec.rs` is the plain data that others hold; everything else here turns it into calls. What a plan decided is in
+//! [`StartContext::action`]; this room decides nothing but how to word a failure.
+
+mod connect;
+mod container;
+mod error;
+mod image;
+mod network;
+mod observe;
+mod output;
+mod running;
+mod shell;
+mod spec;
+
+pub use error::Error;
+pub use shell::ShellSpec;
+pub use spec::{
+    ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,
+    ObservedContainer, PortBinding, PullPolicy, StartSpec, VolumeSpec,
+};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{DriverError, Running, StartContext};
+use crate::name::{ProjectName, RunId};
+
+/// A connection to one Docker Engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Docker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: bollard::Docker,
+    api: (u32, u32),
+    description: String,
+    host: String,
+}
+
+/// What is known of a port that a container publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedBy {
+    /// The container's name.
+    pub container: String,
+    /// The Compose project, where it has one.
+    pub project: Option<String>,
+}
+
+impl Docker {
+    /// Connects as the docker command line would: `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context, the default
+    /// socket; and checks that an engine answers and is new enough (API 1.41).
+    pub async fn connect(env: &BTreeMap<String, String>) -> Result<Self, Error> {
+        connect::connect(env).await
+    }
+
+    /// The engine in one line: `Docker Engine 20.10.24 (API 1.41)`.
+    pub fn describe(&self) -> &str {
+        &self.inner.description
+    }
+
+    /// The address the engine was found at, as it was written: `unix:///var/run/docker.sock`.
+    pub fn host(&self) -> &str {
+        &self.inner.host
+    }
+
+    /// Looks at what there is of a project: containers (label `com.docker.compose.project`, `oneoff=False`, with a
+    /// `config-hash`), networks and volumes by name, and which of `images` the engine has. All requests at once.
+    pub async fn observe(
+        &self,
+        project: &ProjectName,
+        networks: &[String],
+        volumes: &[String],
+        images: &[String],
+    ) -> Result<Observed, Error> {
+        observe::observe(self, project, networks, volumes, images).await
+    }
+
+    /// All containers of a project by label, in the order in which to stop them: a container comes before those it
+    /// depends on (label `com.docker.compose.depends_on`).
+    pub async fn list_project(&self, project: &ProjectName) -> Result<Vec<ObservedContainer>, Error> {
+        observe::list_project(self, project).await
+    }
+
+    /// The names of the networks that carry a project's label.
+    pub async fn project_networks(&self, project: &ProjectName) -> Result<Vec<String>, Error> {
+        observe::project_networks(self, project).await
+    }
+
+    /// The names of the volumes that carry a project's label.
+    pub async fn project_volumes(&self, project: &ProjectName) -> Result<Vec<String>, Error> {
+        observe::project_volumes(self, project).await
+    }
+
+    /// Whether a registry would give the image now; asked through the engine, 8 s at most.
+    pub async fn can_pull(&self, reference: &str) -> bool {
+        image::can_pull(self, reference).await
+    }
+
+    /// The container that publishes a host port, if one does.
+    pub async fn publisher(&self, port: u16) -> Option<PublishedBy> {
+        observe::publisher(self, port).await
+    }
+
+    /// See [`super::Work::Network`].
+    pub async fn ensure_network(&self, spec: &NetworkSpec, cx: &StartContext) -> Result<(), DriverError> {
+        Ok(network::ensure_network(self, spec, cx).await?)
+    }
+
+    /// See [`super::Work::Volume`].
+    pub async fn ensure_volume(&self, spec: &VolumeSpec, cx: &StartContext) -> Result<(), DriverError> {
+        Ok(network::ensure_volume(self, spec, cx).await?)
+    }
+
+    /// See [`super::Work::Image`].
+    pub async fn ensure_image(&self, spec: &ImageSpec, cx: &StartContext) -> Result<(), DriverError> {
+        Ok(image::ensure(self, spec, cx).await?)
+    }
+
+    /// See [`super::Work::Create`]. `cx.action` is `Create`, `Start` (it exists, stopped, leave it), `Replace` (remove
+    /// `cx.existing` first, gracefully) or `Keep`.
+    pub async fn create_container(&self, spec: &ContainerSpec, cx: &StartContext) -> Result<(), DriverError> {
+        Ok(container::create(self, spec, cx).await?)
+    }
+
+    /// See [`super::Work::Container`].
+    pub async fn start_container(&self, spec: &StartSpec, cx: &StartContext) -> Result<Running, DriverError> {
+        Ok(running::start(self, spec, cx).await?)
+    }
+
+    /// Runs a command in a running container with devctl's own terminal or pipes, and answers with its exit code.
+    pub async fn shell(&self, container: &str, spec: ShellSpec) -> Result<i32, Error> {
+        shell::run(self, container, spec).await
+    }
+
+    /// Removes a network; success where it is gone already.
+    pub async fn remove_network(&self, name: &str) -> Result<(), DriverError> {
+        Ok(network::remove_network(self, name).await?)
+    }
+
+    /// Removes a container, running or not, and its volumes without a name; success where it is gone already. Named
+    /// volumes live on.
+    pub async fn remove_container(&self, name: &str) -> Result<(), DriverError> {
+        Ok(container::remove(self, name, container::Unnamed::Remove).await?)
+    }
+
+    /// Removes a volume; success where it is gone already.
+    pub async fn remove_volume(&self, name: &str) -> Result<(), DriverError> {
+        Ok(network::remove_volume(self, name).await?)
+    }
+
+    /// Stops a container gracefully, by name or id: its own stop signal, its own grace or 10 s. Success where it does
+    /// not run or is gone.
+    pub async fn stop_container(&self, name: &str) -> Result<(), DriverError> {
+        Ok(container::stop(self, name).await?)
+    }
+
+    /// See [`super::Drivers::leftovers`].
+    pub async fn leftovers(&self, run: &RunId) -> Vec<String> {
+        observe::leftovers(self, run).await
+    }
+
+    fn client(&self) -> &bollard::Docker {
+        &self.inner.client
+    }
+
+    /// A client for one call that may take `longest`: the client's timeout covers the time until the answer begins, and
+    /// a graceful stop is answered only when it is over.
+    fn patient(&self, longest: Duration) -> bollard::Docker {
+        self.inner.client.clone().with_timeout(connect::CALL.max(longest + Duration::from_secs(30)))
+    }
+
+    /// Whether the engine speaks at least this API.
+    fn speaks(&self, major: u32, minor: u32) -> bool {
+        self.inner.api >= (major, minor)
+    }
+}

@@ -1,0 +1,276 @@
+//! A container that runs: started, its end awaited, stopped and examined.
+//!
+//! The engine may restart a container by itself (its restart policy): that is one life to devctl, which ends when the
+//! engine gives up or is told to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bollard::errors::Error as Call;
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerInspectResponse, ContainerState, ExecConfig, HealthStatusEnum};
+use bollard::query_parameters::{KillContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+
+use super::Docker;
+use super::container::{bound, explain_start, inspect, published, stop_within, whole_seconds};
+use super::error::{self, Error};
+use super::output::{Cursor, end_of_log, follow};
+use super::spec::StartSpec;
+use crate::driver::{Control, DriverError, ExecOutput, Health, Listener, Running, StartContext};
+use crate::event::{Exit, Handle};
+use crate::logs::{LogSink, Stream as LogStream};
+
+/// How long an engine that does not answer may stay away before it is taken for gone. A restart of an engine that
+/// keeps its containers takes a second or two.
+const ABSENCE: Duration = Duration::from_secs(3);
+
+/// The pause between two looks at an engine that is away, or at a container that the engine is about to restart.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// How much of a command's output is kept.
+const OUTPUT: usize = 4096;
+
+pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) -> Result<Running, Error> {
+    let absent = || Error::NoSuchContainer { container: spec.name.clone() };
+    let before = inspect(docker, &spec.name).await?.ok_or_else(absent)?;
+    let id = before.id.clone().ok_or_else(absent)?;
+    let runs = before.state.as_ref().is_some_and(is_alive);
+    let (wanted, picked) = published(&before);
+
+    // A container that never ran is read from its first line.
+    let cursor = if ever_ran(&before) { end_of_log(docker, &id).await } else { Cursor::default() };
+    let ports = if runs {
+        bound(&before)
+    } else {
+        if let Err(error) = docker.client().start_container(&id, None).await {
+            return Err(explain_start(docker, &spec.name, &wanted, error).await);
+        }
+        // Ports that the engine picks are known only now.
+        if picked { inspect(docker, &id).await?.as_ref().map(bound).unwrap_or_default() } else { wanted }
+    };
+
+    // Nobody owns this task: it ends with the container, or with the engine.
+    tokio::spawn(follow(docker.clone(), id.clone(), cx.logs.clone(), cursor));
+    let ended = Arc::new(AtomicBool::new(false));
+    Ok(Running {
+        handle: Handle::Container { id: id.clone(), name: spec.name.clone() },
+        exit: end(docker.clone(), id.clone(), cx.logs.clone(), Arc::clone(&ended)).boxed(),
+        control: Arc::new(Container { docker: docker.clone(), id, name: spec.name.clone(), ports, ended }),
+    })
+}
+
+/// What a look at a container says.
+pub(super) enum Look {
+    /// It is gone, or stopped.
+    Ended(Exit),
+    /// It runs, or is about to.
+    Lives,
+    /// The engine is not there any more.
+    EngineGone(String),
+}
+
+/// Looks at a container that seems to have ended. `code` is what is known of its end.
+pub(super) async fn look(docker: &Docker, id: &str, code: Option<i32>) -> Look {
+    let gone = |reason: String| match code {
+        Some(_) => Look::Ended(Exit { code, ..Exit::default() }),
+        None => Look::EngineGone(reason),
+    };
+    let mut reason = format!("nothing came back within {} s", ABSENCE.as_secs());
+    let asking = async {
+        loop {
+            match docker.client().inspect_container(id, None).await {
+                Err(error) if error::is_connection(&error) => reason = error.to_string(),
+                answer => return answer,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(ABSENCE, asking).await {
+        Ok(Ok(container)) => {
+            let state = container.state.unwrap_or_default();
+            if is_alive(&state) { Look::Lives } else { Look::Ended(exit(code, &state)) }
+        }
+        Ok(Err(error)) if error::is_absent(&error) => Look::Ended(Exit { code, ..Exit::default() }),
+        Ok(Err(error)) => gone(error.to_string()),
+        Err(_) => gone(reason),
+    }
+}
+
+/// Waits for the end of a container that runs, through the restarts that the engine makes by itself.
+async fn end(docker: Docker, id: String, logs: LogSink, ended: Arc<AtomicBool>) -> Exit {
+    let exit = loop {
+        let code = wait(&docker, &id).await;
+        match look(&docker, &id, code).await {
+            Look::Ended(exit) => break exit,
+            Look::EngineGone(reason) => {
+                let line = format!("devctl: the Docker Engine went away: {reason}\n");
+                logs.write(LogStream::Stderr, line.as_bytes()).await;
+                break Exit::default();
+            }
+            // The engine restarts it, or the connection was lost and the container was not.
+            Look::Lives => tokio::time::sleep(PAUSE).await,
+        }
+    };
+    ended.store(true, Ordering::Release);
+    exit
+}
+
+/// Waits until a container stops. `None` where the engine could not say how. The engine answers at once when it has
+/// stopped already, so a container that ends right after its start is not missed.
+async fn wait(docker: &Docker, id: &str) -> Option<i32> {
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let mut answers = Box::pin(docker.client().wait_container(id, Some(options)));
+    let code = match answers.next().await? {
+        Ok(answer) => answer.status_code,
+        // Any code but 0 is an error to the client.
+        Err(Call::DockerContainerWaitError { code, .. }) => code,
+        Err(_) => return None,
+    };
+    i32::try_from(code).ok()
+}
+
+fn is_alive(state: &ContainerState) -> bool {
+    state.running == Some(true) || state.restarting == Some(true)
+}
+
+fn ever_ran(container: &ContainerInspectResponse) -> bool {
+    let started = container.state.as_ref().and_then(|state| state.started_at.as_deref());
+    // Before its first start, a container says the year 1.
+    started.is_some_and(|time| !time.is_empty() && !time.starts_with("0001-"))
+}
+
+/// How a container ended. The engine tells an exit code alone: 137 is what a killed container shows.
+fn exit(code: Option<i32>, state: &ContainerState) -> Exit {
+    let told = || state.exit_code.and_then(|code| i32::try_from(code).ok());
+    Exit { code: code.or_else(told), signal: None, out_of_memory: state.oom_killed == Some(true) }
+}
+
+/// See [`Control`].
+struct Container {
+    docker: Docker,
+    id: String,
+    name: String,
+    ports: Vec<u16>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Container {
+    async fn kill_now(docker: Docker, id: String, name: String) -> Result<(), DriverError> {
+        let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+        match docker.client().kill_container(&id, Some(options)).await {
+            Ok(()) => Ok(()),
+            // Gone, or not running: it is dead, which is what was asked for.
+            Err(error) if matches!(error::status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(Error::from_call(format!("kill the container `{name}`"), error).into()),
+        }
+    }
+}
+
+impl Control for Container {
+    fn stop(&self, grace: Duration) -> BoxFuture<'static, Result<(), DriverError>> {
+        let (docker, id) = (self.docker.clone(), self.id.clone());
+        async move {
+            let seconds = i32::try_from(whole_seconds(grace)).unwrap_or(i32::MAX);
+            Ok(stop_within(&docker, &id, Some(seconds), grace).await?)
+        }
+        .boxed()
+    }
+
+    fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>> {
+        Self::kill_now(self.docker.clone(), self.id.clone(), self.name.clone()).boxed()
+    }
+
+    fn listener(&self, port: u16) -> Listener {
+        // The engine listens for the container, or its proxy does: no process of this machine can be asked.
+        if self.ports.contains(&port) && !self.ended.load(Ordering::Acquire) {
+            Listener::Ours
+        } else {
+            Listener::Unknown
+        }
+    }
+
+    fn exec(&self, argv: Vec<String>) -> BoxFuture<'static, Result<ExecOutput, DriverError>> {
+        let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
+        async move { Ok(exec(&docker, &id, &name, argv).await?) }.boxed()
+    }
+
+    fn health(&self) -> BoxFuture<'static, Result<Health, DriverError>> {
+        let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
+        async move {
+            let container = inspect(&docker, &id).await?.ok_or(Error::NoSuchContainer { container: name })?;
+            Ok(verdict(container.state.and_then(|state| state.health)))
+        }
+        .boxed()
+    }
+}
+
+fn verdict(health: Option<bollard::models::Health>) -> Health {
+    let Some(health) = health else { return Health::None };
+    match health.status {
+        None | Some(HealthStatusEnum::EMPTY | HealthStatusEnum::NONE) => Health::None,
+        Some(HealthStatusEnum::STARTING) => Health::Starting,
+        Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => {
+            let last = health.log.unwrap_or_default().pop().unwrap_or_default();
+            let output = last.output.unwrap_or_default().trim().to_owned();
+            Health::Unhealthy(match (output.is_empty(), last.exit_code) {
+                (true, Some(code)) => format!("exit code {code}"),
+                (true, None) => "the engine keeps no output of the check".to_owned(),
+                (false, _) => output,
+            })
+        }
+    }
+}
+
+/// Words why a command could not be run in a container.
+pub(super) fn explain_exec(name: &str, error: Call) -> Error {
+    match error::status(&error) {
+        Some(404) => Error::NoSuchContainer { container: name.to_owned() },
+        Some(409) => Error::NotUp { container: name.to_owned() },
+        _ => Error::from_call(format!("run a command in the container `{name}`"), error),
+    }
+}
+
+async fn exec(docker: &Docker, id: &str, name: &str, argv: Vec<String>) -> Result<ExecOutput, Error> {
+    let client = docker.client();
+    let config =
+        ExecConfig { attach_stdout: Some(true), attach_stderr: Some(true), cmd: Some(argv), ..ExecConfig::default() };
+    let made = client.create_exec(id, config).await.map_err(|e| explain_exec(name, e))?;
+    let mut kept = Vec::new();
+    match client.start_exec(&made.id, None).await.map_err(|e| explain_exec(name, e))? {
+        StartExecResults::Attached { mut output, .. } => {
+            while let Some(chunk) = output.next().await {
+                let chunk = chunk.map_err(|e| explain_exec(name, e))?;
+                kept.extend_from_slice(chunk.as_ref());
+                if kept.len() > 2 * OUTPUT {
+                    kept.drain(..kept.len() - OUTPUT);
+                }
+            }
+        }
+        StartExecResults::Detached => {}
+    }
+    let code = exec_code(docker, name, &made.id).await?;
+    let end = &kept[kept.len().saturating_sub(OUTPUT)..];
+    Ok(ExecOutput { code, output: String::from_utf8_lossy(end).into_owned() })
+}
+
+/// The exit code of a command whose output has ended. The engine may need a moment more to know it.
+pub(super) async fn exec_code(docker: &Docker, name: &str, exec: &str) -> Result<i32, Error> {
+    let asking = async {
+        loop {
+            let seen = docker.client().inspect_exec(exec).await.map_err(|e| explain_exec(name, e))?;
+            if let (Some(false), Some(code)) = (seen.running, seen.exit_code) {
+                return Ok(i32::try_from(code).unwrap_or(i32::MAX));
+            }
+            tokio::time::sleep(PAUSE / 10).await;
+        }
+    };
+    // A command may close its output and run on; then nobody waits for it.
+    match tokio::time::timeout(ABSENCE, asking).await {
+        Ok(code) => code,
+        Err(_) => Err(Error::TimedOut { doing: format!("learn how a command in the container `{name}` ended") }),
+    }
+}

@@ -1,0 +1,164 @@
+//! Host programs: built by a runtime, run in a session of their own, stopped as a whole tree.
+
+mod control;
+mod error;
+mod inherit;
+mod once;
+mod program;
+mod pump;
+mod runtime;
+mod spec;
+mod supervise;
+mod sweep;
+
+pub use error::Error;
+pub use spec::{BuildSpec, EnvSource, EnvVar, Program, Runtime, Spec, StopSignal};
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+
+use self::control::ProcessControl;
+use super::{Running, StartContext};
+use crate::event::Handle;
+use crate::name::{RunId, ServiceName};
+use crate::os::process::{Kill, Table};
+use crate::os::spawn::{Order, Spawner};
+use crate::os::tree::{self, Cookie, Tree};
+
+/// Builds and runs host programs. Cheap to clone.
+#[derive(Clone)]
+pub struct Processes {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    run: RunId,
+    /// What children inherit.
+    env: BTreeMap<String, String>,
+    spawner: Spawner,
+    /// What the builds of this run made.
+    built: Mutex<HashMap<ServiceName, PathBuf>>,
+}
+
+/// A child to run as it is: what [`Processes::start`] makes of a [`Spec`], and what embedded servers use directly.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The folder it runs in.
+    pub dir: PathBuf,
+    /// Variables on top of devctl's own environment.
+    pub env: Vec<(String, String)>,
+    /// The signal that asks it to stop.
+    pub stop_signal: StopSignal,
+    /// Whether the signal goes to the leader alone (a database server that tells its own children) or to every
+    /// process group of the session.
+    pub leader_only: bool,
+    /// The user and group to run as, where devctl is root and the program must not be.
+    pub user: Option<(u32, u32)>,
+}
+
+impl From<StopSignal> for Kill {
+    fn from(signal: StopSignal) -> Self {
+        match signal {
+            StopSignal::Term => Self::Term,
+            StopSignal::Int => Self::Int,
+            StopSignal::Quit => Self::Quit,
+            StopSignal::Hup => Self::Hup,
+        }
+    }
+}
+
+impl Processes {
+    /// Starts the thread that makes all children of this run. `env` is devctl's own environment; what `cargo run` added
+    /// to it for devctl alone is not handed on.
+    pub fn new(run: RunId, env: BTreeMap<String, String>) -> Self {
+        let inner = Inner { run, env: inherit::inherited(env), spawner: Spawner::new(), built: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Builds a host program with its runtime. Dropping the future kills the whole build.
+    ///
+    /// A build carries no cookie: what it leaves running on purpose, such as a compiler cache's server, is shared with
+    /// the user's other builds and not ours to end.
+    pub async fn build(&self, spec: &BuildSpec, cx: &StartContext) -> Result<(), Error> {
+        let env = self.env(spec.env.iter().map(|(name, var)| (name.clone(), var.value.clone())));
+        if let Some(program) = runtime::build(spec, env, &self.inner.spawner, cx).await? {
+            self.built().insert(spec.service.clone(), program);
+        }
+        Ok(())
+    }
+
+    /// Runs a host program.
+    pub async fn start(&self, spec: &Spec, cx: &StartContext) -> Result<Running, Error> {
+        let mut argv = match &spec.program {
+            Program::Argv(argv) => argv.clone(),
+            Program::Built => {
+                let built = self.built().get(&spec.service).cloned();
+                let path = built.ok_or_else(|| Error::NotBuilt { service: spec.service.to_string() })?;
+                vec![path.to_string_lossy().into_owned()]
+            }
+        };
+        argv.extend_from_slice(&spec.args);
+        let launch = Launch {
+            argv,
+            dir: spec.dir.clone(),
+            env: spec.env.iter().map(|(name, var)| (name.clone(), var.value.clone())).collect(),
+            stop_signal: spec.stop_signal,
+            leader_only: false,
+            user: None,
+        };
+        self.launch(launch, cx).await
+    }
+
+    /// Runs a child in a session of its own, its output into `cx.logs`.
+    ///
+    /// Its end is told once its leader was reaped and nothing of its tree is left. Dropping [`Running::exit`] before
+    /// that kills the tree.
+    pub async fn launch(&self, launch: Launch, cx: &StartContext) -> Result<Running, Error> {
+        let service = cx.node.to_string();
+        let cookie = Cookie::of_service(self.inner.run.as_str(), &service);
+        let env = self.env(launch.env.iter().cloned().chain(cookie.variables()));
+        let Some((name, args)) = launch.argv.split_first() else { return Err(Error::Empty { service }) };
+        let path = program::find(name, &launch.dir, &env)?;
+        let order = Order {
+            program: path.clone(),
+            args: args.to_vec(),
+            dir: launch.dir.clone(),
+            env: env.clone(),
+            user: launch.user,
+            on_our_death: launch.stop_signal.into(),
+        };
+        let spawner = self.inner.spawner.clone();
+        let spawned = spawner.spawn(order).await.map_err(|source| program::refused(path, source))?;
+        let leader = spawned.id;
+        let tree = Tree::new(leader, Some(cookie));
+        let (shared, exit) = supervise::supervise(spawned, tree, cx.logs.clone(), spawner.clone());
+        let exit = supervise::ended(Arc::clone(&shared), exit);
+        let control = ProcessControl { shared, spawner, launch, env };
+        Ok(Running { handle: Handle::Process { pid: leader.pid }, control: Arc::new(control), exit: exit.boxed() })
+    }
+
+    /// Looks for processes of a run by their environment: `process 4242 (sleep 100)`.
+    pub fn leftovers(&self, run: &RunId) -> Vec<String> {
+        Cookie::of_run(run.as_str()).carriers(&Table::snapshot()).iter().map(tree::describe).collect()
+    }
+
+    /// Ends what is left of the processes of a run that died; answers who they were.
+    pub async fn sweep(&self, run: &RunId) -> Vec<String> {
+        sweep::sweep(run).await
+    }
+
+    fn env(&self, more: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+        let mut env = self.inner.env.clone();
+        env.extend(more);
+        env
+    }
+
+    fn built(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceName, PathBuf>> {
+        self.inner.built.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,124 @@
+//! The record of a run: what it started and how that is doing, for `ps` and for the next `up`.
+//!
+//! The supervisor writes it anew at every change, in one step, so a reader never sees half of one. A record whose run
+//! no longer holds the lock was left by a run that died: what it names may still be there.
+
+use std::io;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::StateDir;
+use crate::event::{Event, EventKind, Handle};
+use crate::name::NodeId;
+use crate::os::files;
+
+/// What a run started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The run.
+    pub run: String,
+    /// The process id of its supervisor.
+    pub pid: u32,
+    /// The project.
+    pub project: String,
+    /// What runs the containers: `docker`, `embedded`, `none`.
+    pub driver: String,
+    /// When it began, RFC 3339.
+    pub began: String,
+    /// The services, in the order of the manifest.
+    pub services: IndexMap<String, ServiceRecord>,
+}
+
+/// One service of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Its phase: `waiting`, `starting`, `probing`, `ready`, `late`, `restarting`, `failed`, `done`, `stopping`, `stopped`.
+    pub phase: String,
+    /// The process id, where it is a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The container's name, where it is a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Milliseconds from its start to its readiness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_ms: Option<u64>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Where people reach it, secrets masked.
+    pub addresses: Vec<String>,
+    /// What it waits for, or why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Record {
+    /// Takes an event in; tells whether it changed anything.
+    pub fn apply(&mut self, event: &Event) -> bool {
+        let (NodeId::Service(name), phase, detail) = (match &event.kind {
+            EventKind::Waiting { node, on } => {
+                let on = on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                (node, "waiting", Some(format!("for {on}")))
+            }
+            EventKind::Starting { node, .. } => (node, "starting", None),
+            EventKind::Started { node, .. } => (node, "probing", None),
+            EventKind::Probing { node, answer } => (node, "probing", Some(answer.clone())),
+            EventKind::Ready { node, .. } => (node, "ready", None),
+            EventKind::Completed { node, .. } => (node, "done", None),
+            EventKind::Warning { node: Some(node), message, .. } => (node, "late", Some(message.clone())),
+            EventKind::Failed { node, failure } => (node, "failed", Some(failure.message.clone())),
+            EventKind::Restarting { node, exit, .. } => (node, "restarting", Some(exit.to_string())),
+            EventKind::Stopping { node, .. } => (node, "stopping", None),
+            EventKind::Killing { node } => (node, "killing", None),
+            EventKind::Stopped { node, exit } => (node, "stopped", Some(exit.to_string())),
+            EventKind::Warning { node: None, .. }
+            | EventKind::RunStarted { .. }
+            | EventKind::Note { .. }
+            | EventKind::Progress { .. }
+            | EventKind::StackReady { .. }
+            | EventKind::StackStopping { .. }
+            | EventKind::Removed { .. }
+            | EventKind::Receipt(_)
+            | EventKind::Finished { .. } => return false,
+        }) else {
+            return false;
+        };
+        let Some(service) = self.services.get_mut(name.as_str()) else { return false };
+        phase.clone_into(&mut service.phase);
+        service.detail = detail;
+        match &event.kind {
+            EventKind::Started { handle, .. } => {
+                service.pid = if let Handle::Process { pid } = handle { Some(*pid) } else { None };
+                service.container = if let Handle::Container { name, .. } = handle { Some(name.clone()) } else { None };
+            }
+            EventKind::Ready { elapsed_ms, .. } => service.ready_ms = Some(*elapsed_ms),
+            EventKind::Restarting { attempt, .. } => {
+                service.restarts = *attempt;
+                service.pid = None;
+            }
+            EventKind::Stopped { .. } | EventKind::Failed { .. } => service.pid = None,
+            _ => {}
+        }
+        true
+    }
+
+    /// Reads the record of the last run; `None` where there was none, or where the file is not one of ours.
+    pub fn read(state: &StateDir) -> Option<Self> {
+        serde_json::from_str(&files::read(&state.file("run.json")).ok()?).ok()
+    }
+
+    /// Writes the record in one step.
+    pub fn write(&self, state: &StateDir) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("a record is plain data");
+        files::write_atomic(&state.file("run.json"), &text, true)
+    }
+
+    /// Forgets the last run: it ended and left nothing.
+    pub fn clear(state: &StateDir) -> io::Result<()> {
+        match std::fs::remove_file(state.file("run.json")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

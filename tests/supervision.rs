@@ -1,0 +1,672 @@
+//! Supervision against real processes that misbehave: nothing is left, nothing hangs, nothing is lost.
+//!
+//! The children are `examples/stub.rs`. Every wait is for an event; its limit of time only turns a hang into a failure.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use devctl::advice::Advice;
+use devctl::driver::process::{BuildSpec, Error, Launch, Processes, Program, Runtime, Spec, StopSignal};
+use devctl::driver::{Control, Listener, Running, StartContext};
+use devctl::event::{Action, Exit, Handle, Progress};
+use devctl::logs::{Delivery, Hub, Subscription};
+use devctl::name::{NodeId, RunId, ServiceName};
+use devctl::os;
+
+/// Longer than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A grace that is never used up: whoever needs it fails.
+const LONG: Duration = Duration::from_secs(50);
+
+/// The stub, built where it is not or is out of date: `cargo test --test supervision` alone builds no examples.
+fn stub() -> &'static str {
+    static STUB: OnceLock<String> = OnceLock::new();
+    STUB.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stub.rs");
+        let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/stub");
+        let changed = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        if changed(&target) < changed(&source) {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--quiet", "--example", "stub"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+            assert!(cargo.status().unwrap().success(), "the stub does not build");
+        }
+        target.to_str().unwrap().to_owned()
+    })
+}
+
+/// A run of devctl with one service or several.
+struct Run {
+    id: RunId,
+    processes: Processes,
+    hub: Hub,
+}
+
+/// A service of a run.
+struct Service {
+    pid: u32,
+    control: Arc<dyn Control>,
+    exit: futures_util::future::BoxFuture<'static, Exit>,
+    live: Subscription,
+    lines: std::collections::VecDeque<String>,
+}
+
+impl Run {
+    fn new() -> Self {
+        static NEXT: Mutex<u64> = Mutex::new(0);
+        let mut next = NEXT.lock().unwrap();
+        *next += 1;
+        let id = RunId::from_random((u64::from(std::process::id()) << 16) + *next);
+        Self { processes: Processes::new(id.clone(), os::env::all()), hub: Hub::new(None), id }
+    }
+
+    fn context(&self, service: &ServiceName) -> StartContext {
+        StartContext {
+            node: NodeId::Service(service.clone()),
+            run: self.id.clone(),
+            action: Action::Create,
+            existing: None,
+            logs: self.hub.sink(service),
+            progress: Arc::new(|_| {}),
+        }
+    }
+
+    async fn service(&self, name: &str, stop_signal: StopSignal, args: &[&str]) -> Service {
+        let mut argv = vec![stub().to_owned()];
+        argv.extend(args.iter().map(|a| (*a).to_owned()));
+        self.launch(name, launch(argv, stop_signal)).await
+    }
+
+    async fn start(&self, args: &[&str]) -> Service {
+        self.service("api", StopSignal::Term, args).await
+    }
+
+    async fn launch(&self, name: &str, launch: Launch) -> Service {
+        let live = self.hub.subscribe(1024);
+        let cx = self.context(&name.parse().unwrap());
+        let Running { handle, control, exit } = self.processes.launch(launch, &cx).await.unwrap();
+        let Handle::Process { pid } = handle else { panic!("a process is a process") };
+        Service { pid, control, exit, live, lines: std::collections::VecDeque::new() }
+    }
+
+    /// Nothing of the run is left, as the system sees it.
+    fn assert_gone(&self) {
+        assert_eq!(self.processes.leftovers(&self.id), Vec::<String>::new());
+    }
+}
+
+impl Service {
+    /// Waits for a line that begins so, and gives back the rest of it.
+    async fn line(&mut self, beginning: &str) -> String {
+        let wait = async {
+            loop {
+                while let Some(line) = self.lines.pop_front() {
+                    if let Some(rest) = line.strip_prefix(beginning) {
+                        return rest.to_owned();
+                    }
+                }
+                match self.live.recv().await.expect("the logs are open") {
+                    Delivery::Lines(lines) => self.lines.extend(lines.into_iter().map(|l| l.text)),
+                    Delivery::Dropped(n) => panic!("{n} lines dropped"),
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("no line `{beginning}…`"))
+    }
+
+    async fn sleeper(&mut self) -> u32 {
+        self.line("sleeper ").await.parse().unwrap()
+    }
+
+    async fn end(self) -> Exit {
+        within(self.exit).await
+    }
+}
+
+async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(LIMIT, future).await.expect("it hangs")
+}
+
+fn launch(argv: Vec<String>, stop_signal: StopSignal) -> Launch {
+    Launch { argv, dir: "/".into(), env: Vec::new(), stop_signal, leader_only: false, user: None }
+}
+
+fn alive(pid: u32) -> bool {
+    os::process::look(pid).is_some_and(|p| !p.ended)
+}
+
+/// Waits until a process that is not our child is gone.
+async fn gone(pid: u32) {
+    within(async {
+        while alive(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+const KILLED: Exit = Exit { code: None, signal: Some(9), out_of_memory: false };
+const TERMINATED: Exit = Exit { code: None, signal: Some(15), out_of_memory: false };
+
+#[tokio::test]
+async fn a_plain_service_stops_when_asked() {
+    let run = Run::new();
+    let mut service = run.start(&["lines", "up"]).await;
+    service.line("up").await;
+    assert_eq!(run.processes.leftovers(&run.id).len(), 1);
+    service.control.stop(LONG).await.unwrap();
+    assert_eq!(service.end().await, TERMINATED);
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn a_shell_and_what_it_waits_for_stop_together() {
+    let run = Run::new();
+    let mut service = run.start(&["shell", "\"$STUB\" sleeper & wait"]).await;
+    let sleeper = service.sleeper().await;
+    service.control.stop(LONG).await.unwrap();
+    service.end().await;
+    assert!(!alive(sleeper));
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn background_jobs_that_ignore_sigint_get_sigterm() {
+    let run = Run::new();
+    // A shell without a terminal starts `&` with SIGINT ignored; the shell itself dies of it at once.
+    let mut service = run.service("api", StopSignal::Int, &["shell", "\"$STUB\" sleeper & wait"]).await;
+    let sleeper = service.sleeper().await;
+    service.control.stop(Duration::from_secs(2)).await.unwrap();
+    assert_eq!(service.end().await.signal, Some(2));
+    assert!(!alive(sleeper));
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn one_that_ignores_every_request_is_killed() {
+    let run = Run::new();
+    let mut service = run.start(&["stubborn"]).await;
+    service.line("up").await;
+    service.control.stop(LONG).await.unwrap();
+    assert!(alive(service.pid));
+    within(service.control.kill()).await.unwrap();
+    assert_eq!(service.end().await, KILLED);
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn escapees_are_found_by_parent_and_by_cookie() {
+    for args in [&["escape"][..], &["daemon"], &["shell", "\"$STUB\" daemon exit; \"$STUB\" lines; true"]] {
+        let run = Run::new();
+        let mut service = run.start(args).await;
+        let sleeper = service.sleeper().await;
+        assert_ne!(os::process::look(sleeper).unwrap().session, service.pid);
+        service.control.stop(LONG).await.unwrap();
+        service.end().await;
+        assert!(!alive(sleeper), "{args:?}");
+        run.assert_gone();
+    }
+}
+
+#[tokio::test]
+async fn a_stubborn_tree_is_killed_whole() {
+    let run = Run::new();
+    let script = "\"$STUB\" daemon exit; trap '' TERM; \"$STUB\" stubborn & wait";
+    let mut service = run.start(&["shell", script]).await;
+    let sleeper = service.sleeper().await;
+    service.line("up").await;
+    service.control.stop(LONG).await.unwrap();
+    // The daemon listens; the shell and its job do not.
+    gone(sleeper).await;
+    assert!(alive(service.pid));
+    within(service.control.kill()).await.unwrap();
+    assert_eq!(service.end().await, KILLED);
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn a_grandchild_that_holds_stdout_keeps_nobody_waiting() {
+    let run = Run::new();
+    let mut service = run.start(&["shell", "\"$STUB\" sleeper & read line < /dev/null; exit 3"]).await;
+    let sleeper = service.sleeper().await;
+    assert_eq!(service.end().await.code, Some(3));
+    assert!(!alive(sleeper), "a service ends as a whole");
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn one_that_outlives_its_leader_and_ignores_sigterm_is_killed_before_the_end_is_told() {
+    let run = Run::new();
+    let script = "\"$STUB\" stubborn & echo $!; exit 0";
+    let mut service = run.start(&["shell", script]).await;
+    let job: u32 = service.line("").await.parse().unwrap();
+    assert_eq!(service.end().await.code, Some(0));
+    assert!(!alive(job));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_that_left_no_trace_is_named_by_the_pipe_it_holds() {
+    let run = Run::new();
+    let mut service = run.start(&["daemon", "clean", "exit"]).await;
+    let sleeper = service.sleeper().await;
+    let note = service.line("devctl: background child still holds stdout (").await;
+    assert_eq!(service.end().await.code, Some(0));
+    assert!(alive(sleeper), "then it could be found after all");
+    assert!(note.starts_with(&format!("pid {sleeper}, {} sleeper", stub())), "{note}");
+    os::process::signal(os::process::look(sleeper).unwrap().id, os::process::Kill::Kill);
+    gone(sleeper).await;
+}
+
+#[tokio::test]
+async fn one_service_is_stopped_and_the_others_run_on() {
+    let run = Run::new();
+    let mut api = run.service("api", StopSignal::Term, &["daemon"]).await;
+    let web = run.service("web", StopSignal::Term, &["daemon"]).await;
+    // The first subscriber hears both services, the second at least its own.
+    api.sleeper().await;
+    api.sleeper().await;
+    assert_eq!(run.processes.leftovers(&run.id).len(), 4);
+    api.control.stop(LONG).await.unwrap();
+    api.end().await;
+    assert_eq!(run.processes.leftovers(&run.id).len(), 2, "web and its daemon");
+    web.control.stop(LONG).await.unwrap();
+    web.end().await;
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn letting_go_of_a_service_kills_it() {
+    for poll_first in [false, true] {
+        let run = Run::new();
+        let mut service = run.start(&["shell", "\"$STUB\" daemon exit; \"$STUB\" stubborn"]).await;
+        service.line("up").await;
+        let pids = [service.pid, service.sleeper_of(&run)];
+        let mut exit = service.exit;
+        if poll_first {
+            assert!(futures_util::poll!(&mut exit).is_pending());
+        }
+        drop(exit);
+        for pid in pids {
+            gone(pid).await;
+        }
+        run.assert_gone();
+    }
+}
+
+impl Service {
+    /// A process of the run that is not the leader.
+    fn sleeper_of(&self, run: &Run) -> u32 {
+        let left = run.processes.leftovers(&run.id);
+        let pids = left.iter().map(|l| l.split(' ').nth(1).unwrap().parse().unwrap());
+        pids.into_iter().find(|pid| *pid != self.pid).expect("the service has children")
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_no_child() {
+    let run = Run::new();
+    let cx = run.context(&"api".parse().unwrap());
+    let argv = vec![stub().to_owned(), "stubborn".to_owned()];
+    {
+        let mut start = Box::pin(run.processes.launch(launch(argv, StopSignal::Term), &cx));
+        // The child is on order now. On a lucky machine it is made already: then it is let go of with its end.
+        let _ = futures_util::poll!(&mut start);
+    }
+    // Children are made one after the other: when this one runs, the fate of the first is decided.
+    let mut next = run.service("next", StopSignal::Term, &["lines", "up"]).await;
+    next.line("up").await;
+    within(async {
+        while run.processes.leftovers(&run.id).len() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(alive(next.pid));
+    next.control.stop(LONG).await.unwrap();
+    next.end().await;
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn a_last_line_without_its_end_is_a_line() {
+    let run = Run::new();
+    let service = run.start(&["partial", "no newline"]).await;
+    assert_eq!(service.end().await.code, Some(0));
+    let tail = run.hub.tail(&"api".parse().unwrap(), 9);
+    assert_eq!(tail.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["no newline"]);
+}
+
+#[tokio::test]
+async fn the_exit_code_is_told() {
+    let run = Run::new();
+    assert_eq!(run.start(&["exit", "42"]).await.end().await.code, Some(42));
+}
+
+/// 200 MB through a supervisor of its own, as memory is counted per process.
+#[test]
+fn a_flood_is_kept_whole_in_flat_memory() {
+    let logs = tempfile::tempdir().unwrap();
+    let bytes = 200_000_000;
+    let output = Command::new(stub())
+        .args(["supervise", logs.path().to_str().unwrap(), "flood", &bytes.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let file = std::fs::File::open(logs.path().join("stub.log")).unwrap();
+    let mut expected = 0;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.unwrap();
+        // `2026-11-20T08:00:00.123456Z O 000000000 xxx…`
+        let number: u64 = std::str::from_utf8(&line[30..39]).unwrap().parse().unwrap();
+        assert_eq!((number, line.len()), (expected, 30 + 99));
+        expected += 1;
+    }
+    assert_eq!(expected, bytes / 100);
+    if cfg!(target_os = "linux") {
+        let peak: u64 = said.lines().find_map(|l| l.strip_prefix("peak ")).unwrap().parse().unwrap();
+        assert!(peak < 48 * 1024, "the supervisor grew to {peak} KiB");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn services_hear_of_it_when_devctl_is_killed() {
+    let logs = tempfile::tempdir().unwrap();
+    let mut devctl = Command::new(stub())
+        .args(["supervise", logs.path().to_str().unwrap(), "lines", "up"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(devctl.stdout.take().unwrap()).lines();
+    let leader = said.next().unwrap().unwrap().strip_prefix("leader ").unwrap().parse().unwrap();
+    assert!(alive(leader));
+    devctl.kill().unwrap();
+    devctl.wait().unwrap();
+    gone(leader).await;
+}
+
+#[test]
+fn every_signal_is_told_by_its_name() {
+    for signals in [["TERM", "INT", "HUP"], ["INT", "INT", "INT"]] {
+        let mut devctl =
+            Command::new(stub()).arg("signals").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(devctl.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(said.next().as_deref(), Some("up"));
+        for signal in signals {
+            let kill = Command::new("kill").args(["-s", signal, &devctl.id().to_string()]).status().unwrap();
+            assert!(kill.success());
+            assert_eq!(said.next().unwrap().to_uppercase(), signal);
+        }
+        assert!(devctl.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn of_two_quick_signals_none_is_lost() {
+    let mut devctl = Command::new(stub()).arg("signals").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(devctl.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(said.next().as_deref(), Some("up"));
+    let id = devctl.id();
+    // One shell, so that they come within microseconds; different ones, as the kernel itself merges equal ones.
+    assert!(
+        Command::new("sh").arg("-c").arg(format!("kill -s INT {id}; kill -s TERM {id}")).status().unwrap().success()
+    );
+    let mut both = [said.next().unwrap(), said.next().unwrap()];
+    both.sort();
+    assert_eq!(both, ["Int", "Term"]);
+    devctl.kill().unwrap();
+    devctl.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_is_ours_a_strangers_or_nobodys() {
+    let run = Run::new();
+    let port = "23011";
+    let mut api = run.service("api", StopSignal::Term, &["shell", "\"$STUB\" lines idle"]).await;
+    api.line("idle").await;
+    assert_eq!(api.control.listener(23011), Listener::Nobody);
+    let mut web = run.service("web", StopSignal::Term, &["shell", &format!("\"$STUB\" listen {port}; true")]).await;
+    web.line("listening").await;
+    assert_eq!(web.control.listener(23011), Listener::Ours);
+    let Listener::Stranger(who) = api.control.listener(23011) else { panic!("web is a stranger to api") };
+    assert!(who.contains("stub listen 23011") && who.starts_with("pid "), "{who}");
+    for service in [api, web] {
+        service.control.stop(LONG).await.unwrap();
+        service.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_probe_command_runs_where_the_service_runs() {
+    let run = Run::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut launch = launch(vec![stub().to_owned(), "lines".to_owned(), "up".to_owned()], StopSignal::Term);
+    launch.dir = dir.path().canonicalize().unwrap();
+    launch.env.push(("PROBED".to_owned(), "yes".to_owned()));
+    let mut service = run.launch("api", launch.clone()).await;
+    service.line("up").await;
+    let sh = |script: &str| service.control.exec(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()]);
+
+    let output = within(sh("pwd; echo $PROBED $DEVCTL_SERVICE >&2; exit 7")).await.unwrap();
+    assert_eq!(output.code, 7);
+    let mut lines: Vec<&str> = output.output.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [launch.dir.to_str().unwrap(), "yes api"]);
+
+    assert_eq!(within(sh("kill -9 $$")).await.unwrap().code, 137);
+    let long = within(sh("i=0; while [ $i -lt 2000 ]; do echo $i; i=$((i+1)); done")).await.unwrap();
+    assert!(long.output.len() == 4096 && long.output.ends_with("1999\n"));
+    let held = within(sh(&format!("{} sleeper & exit 0", stub()))).await.unwrap();
+    assert_eq!(held.code, 0);
+
+    // A probe that hangs is dropped by its time limit, and dies of it.
+    let mark = dir.path().join("pid");
+    let hanging = sh(&format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", mark.display()));
+    let pid: u32 = tokio::select! {
+        _ = hanging => panic!("it does not hang"),
+        pid = within(async {
+            loop {
+                match std::fs::read_to_string(&mark) {
+                    Ok(pid) => break pid.trim().parse().unwrap(),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        }) => pid,
+    };
+    gone(pid).await;
+    assert!(alive(service.pid));
+    service.control.stop(LONG).await.unwrap();
+    service.end().await;
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn children_carry_the_cookies_and_nothing_of_cargos() {
+    assert!(os::env::all().contains_key("CARGO_PKG_NAME"), "tests are started by cargo");
+    let run = Run::new();
+    let service = run.start(&["shell", "env | grep -E '^(DEVCTL_|CARGO_PKG|CARGO_MANIFEST)' | sort"]).await;
+    assert_eq!(service.end().await.code, Some(0));
+    let tail = run.hub.tail(&"api".parse().unwrap(), 99);
+    let lines: Vec<&str> = tail.iter().map(|l| l.text.as_str()).collect();
+    assert_eq!(lines, [format!("DEVCTL_RUN={}", run.id).as_str(), "DEVCTL_SERVICE=api"]);
+}
+
+#[tokio::test]
+async fn a_child_gets_signals_terminal_and_files_of_its_own() {
+    let run = Run::new();
+    let _open = std::fs::File::open("/").unwrap();
+    let script = "ps -o sid=,pgid= -p $$ | tr -s ' '; read line || echo no input; ls /proc/self/fd 2>/dev/null | wc -w";
+    let service = run.start(&["shell", script]).await;
+    let pid = service.pid;
+    service.end().await;
+    let tail = run.hub.tail(&"api".parse().unwrap(), 99);
+    let lines: Vec<&str> = tail.iter().map(|l| l.text.trim()).collect();
+    assert_eq!(lines[..2], [format!("{pid} {pid}").as_str(), "no input"]);
+    if cfg!(target_os = "linux") {
+        // Standard files and the one that `ls` itself reads.
+        assert_eq!(lines[2], "4");
+    }
+}
+
+#[tokio::test]
+async fn root_can_run_a_child_as_somebody_else() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("SKIPPED: only root can change its user");
+        return;
+    }
+    let run = Run::new();
+    let argv = ["sh", "-c", "id -u; id -G; kill -TERM $$"].map(str::to_owned).to_vec();
+    let service = run.launch("db", Launch { user: Some((65534, 65533)), ..launch(argv, StopSignal::Term) }).await;
+    assert_eq!(service.end().await, TERMINATED);
+    let tail = run.hub.tail(&"db".parse().unwrap(), 99);
+    assert_eq!(tail.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["65534", "65533"]);
+}
+
+#[tokio::test]
+async fn what_cannot_run_is_refused_with_the_reason() {
+    let run = Run::new();
+    let cx = run.context(&"api".parse().unwrap());
+    let refuse = async |argv: &[&str], dir: &str| {
+        let argv = argv.iter().map(|a| (*a).to_owned()).collect();
+        let launch = Launch { dir: dir.into(), ..launch(argv, StopSignal::Term) };
+        match run.processes.launch(launch, &cx).await {
+            Ok(_) => panic!("it runs"),
+            Err(e) => e,
+        }
+    };
+    assert!(matches!(refuse(&[], "/").await, Error::Empty { .. }));
+    assert!(matches!(refuse(&["no-such-program-here"], "/").await, Error::NotInPath { .. }));
+    assert!(matches!(refuse(&["sh"], "/no/such/folder").await, Error::FolderMissing { .. }));
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = refuse(&["./script"], dir.path().to_str().unwrap()).await;
+    assert!(matches!(error, Error::InterpreterMissing { .. }), "{error:?}");
+    assert_eq!(error.hints().len(), 1);
+    let spec = Spec {
+        service: "api".parse().unwrap(),
+        program: Program::Built,
+        args: Vec::new(),
+        dir: "/".into(),
+        env: indexmap::IndexMap::new(),
+        port: None,
+        stop_signal: StopSignal::Term,
+    };
+    assert!(matches!(run.processes.start(&spec, &cx).await, Err(Error::NotBuilt { .. })));
+}
+
+/// A package without dependencies, with these files.
+fn package(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+    for (name, text) in files.iter().chain([&("Cargo.toml", manifest)]) {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn build_spec(dir: &Path, bin: Option<&str>) -> BuildSpec {
+    BuildSpec {
+        service: "api".parse().unwrap(),
+        runtime: Runtime::Rust,
+        dir: dir.to_owned(),
+        bin: bin.map(str::to_owned),
+        env: indexmap::IndexMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_rust_program_is_built_and_run() {
+    let package = package(&[("src/main.rs", "fn main() { println!(\"built and run\"); }")]);
+    let run = Run::new();
+    let steps: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let seen = Arc::clone(&steps);
+    let mut cx = run.context(&"api".parse().unwrap());
+    cx.progress = Arc::new(move |p| seen.lock().unwrap().push(p));
+    within(run.processes.build(&build_spec(package.path(), None), &cx)).await.unwrap();
+    assert!(steps.lock().unwrap().iter().any(|p| p.what == "compiling tiny" && p.unit == "crates"));
+    let spec = Spec {
+        service: "api".parse().unwrap(),
+        program: Program::Built,
+        args: Vec::new(),
+        dir: package.path().to_owned(),
+        env: indexmap::IndexMap::new(),
+        port: None,
+        stop_signal: StopSignal::Term,
+    };
+    let running = run.processes.start(&spec, &cx).await.unwrap();
+    assert!(within(running.exit).await.success());
+    assert_eq!(run.hub.tail(&"api".parse().unwrap(), 1)[0].text, "built and run");
+}
+
+#[tokio::test]
+async fn a_build_that_cannot_be_used_says_why() {
+    let run = Run::new();
+    let cx = run.context(&"api".parse().unwrap());
+    let broken = package(&[("src/main.rs", "fn main() { let x: u8 = \"no\"; }")]);
+    let error = within(run.processes.build(&build_spec(broken.path(), None), &cx)).await.unwrap_err();
+    let Error::BuildFailed { first, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(first, "error[E0308]: mismatched types");
+    assert!(run.hub.first_error(&"api".parse().unwrap()).unwrap().text.contains("E0308"));
+
+    let several = package(&[("src/bin/one.rs", "fn main() {}"), ("src/bin/two.rs", "fn main() {}")]);
+    let error = within(run.processes.build(&build_spec(several.path(), None), &cx)).await.unwrap_err();
+    let Error::SeveralBinaries { names, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(names, &["one", "two"]);
+    assert_eq!(error.hints(), ["choose one: bin = \"one\""]);
+    within(run.processes.build(&build_spec(several.path(), Some("two")), &cx)).await.unwrap();
+
+    let library = package(&[("src/lib.rs", "")]);
+    let error = within(run.processes.build(&build_spec(library.path(), None), &cx)).await.unwrap_err();
+    assert!(matches!(error, Error::NoBinary { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn dropping_a_build_kills_all_of_it() {
+    let script = "fn main() {
+        std::fs::write(\"pid.new\", std::process::id().to_string()).unwrap();
+        std::fs::rename(\"pid.new\", \"pid\").unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(3600));
+    }";
+    let package = package(&[("src/main.rs", "fn main() {}"), ("build.rs", script)]);
+    let run = Run::new();
+    let cx = run.context(&"api".parse().unwrap());
+    let spec = build_spec(package.path(), None);
+    let pid_file: PathBuf = package.path().join("pid");
+    let until = Instant::now() + LIMIT;
+    let pid: u32 = tokio::select! {
+        result = run.processes.build(&spec, &cx) => panic!("it ended: {result:?}"),
+        pid = async {
+            loop {
+                match std::fs::read_to_string(&pid_file) {
+                    Ok(pid) => break pid.parse().unwrap(),
+                    Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(10)).await,
+                    Err(e) => panic!("the build script never ran: {e}"),
+                }
+            }
+        } => pid,
+    };
+    gone(pid).await;
+}
+
+/// The variables of a child are those of the launch over those of devctl.
+#[tokio::test]
+async fn the_launch_overrides_the_environment() {
+    let run = Run::new();
+    let mut launch = launch(["sh", "-c", "echo $HOME $EXTRA"].map(str::to_owned).to_vec(), StopSignal::Term);
+    launch.env = vec![("HOME".to_owned(), "/over".to_owned()), ("EXTRA".to_owned(), "more".to_owned())];
+    run.launch("api", launch).await.end().await;
+    assert_eq!(run.hub.tail(&"api".parse().unwrap(), 1)[0].text, "/over more");
+}
