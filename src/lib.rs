@@ -13,3 +13,6 @@ pub mod logs;
 pub mod os;
 pub mod probe;
 pub mod state;
+
+// Decisions: pure functions over values.
+pub mod manifest;
