@@ -16,3 +16,4 @@ pub mod state;
 
 // Decisions: pure functions over values.
 pub mod manifest;
+pub mod stack;

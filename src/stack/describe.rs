@@ -1,0 +1,246 @@
+//! The resolved stack as plain JSON, for `devctl config`. Secrets are masked here, before anybody can print them.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use super::mask::{mask, mask_args, mask_variable};
+use super::{Node, OnTimeout, RestartPolicy, Stack};
+use crate::driver::Work;
+use crate::driver::docker::{ContainerSpec, Mount, MountSource, PullPolicy};
+use crate::driver::embedded::{Server, Spec as EmbeddedSpec};
+use crate::driver::process::{EnvSource, EnvVar, Program, Runtime, StopSignal};
+use crate::probe;
+
+/// Describes the stack: the project and its nodes in their order, with secrets masked. There is no `null` in it, so
+/// that it can be written as TOML too.
+pub fn describe(stack: &Stack) -> Value {
+    json!({
+        "project": stack.project().as_str(),
+        "root": stack.root().display().to_string(),
+        "nodes": stack.nodes().map(node).collect::<Vec<_>>(),
+    })
+}
+
+fn node(node: &Node) -> Value {
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| {
+        let empty = match &value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        };
+        if !empty {
+            out.insert(key.to_owned(), value);
+        }
+    };
+    put("node", json!(node.id.to_string()));
+    let (kind, details) = work(&node.work);
+    put("kind", json!(kind));
+    put(kind, details);
+    put("needs", node.needs.iter().map(|need| json!({ "node": need.on.to_string(), "until": need.until })).collect());
+    if matches!(node.id, crate::name::NodeId::Service(_)) {
+        put("ready", ready(node));
+        put("stop_grace", json!(duration(node.stop_grace)));
+    }
+    if node.restart.policy != RestartPolicy::No {
+        put(
+            "restart",
+            json!({
+                "policy": match node.restart.policy {
+                    RestartPolicy::No => "no",
+                    RestartPolicy::OnFailure => "on-failure",
+                    RestartPolicy::Always => "always",
+                },
+                "max": node.restart.max,
+                "within": duration(node.restart.within),
+            }),
+        );
+    }
+    put("ports", node.ports.iter().map(|at| json!(std::net::SocketAddr::new(at.ip, at.port).to_string())).collect());
+    put("addresses", node.addresses.iter().map(|address| json!(mask(address))).collect());
+    Value::Object(out)
+}
+
+fn ready(node: &Node) -> Value {
+    let Some(probe) = &node.probe else { return Value::Null };
+    let mut out = Map::new();
+    out.insert("probe".to_owned(), json!(probe.kind()));
+    let (key, value) = match probe {
+        probe::Spec::Postgres { host, port, database, user, .. } => {
+            ("of", json!(format!("postgresql://{user}@{host}:{port}/{database}")))
+        }
+        probe::Spec::Redis { host, port, .. } | probe::Spec::Tcp { host, port } => {
+            ("of", json!(format!("{host}:{port}")))
+        }
+        probe::Spec::Http { host, port, path } => ("of", json!(format!("http://{host}:{port}{path}"))),
+        probe::Spec::Exec { argv, .. } => ("of", json!(mask_args(argv))),
+        probe::Spec::Log { pattern } => ("of", json!(pattern)),
+        probe::Spec::Container => ("of", json!("the engine's healthcheck")),
+    };
+    out.insert(key.to_owned(), value);
+    out.insert("timeout".to_owned(), json!(duration(node.ready_timeout)));
+    let on_timeout = match node.on_timeout {
+        OnTimeout::Warn => "warn",
+        OnTimeout::Fail => "fail",
+    };
+    out.insert("on_timeout".to_owned(), json!(on_timeout));
+    Value::Object(out)
+}
+
+fn work(work: &Work) -> (&'static str, Value) {
+    match work {
+        Work::Network(spec) => (
+            "network",
+            without_null(json!({
+                "name": spec.name,
+                "driver": spec.driver,
+                "external": spec.external.then_some(true),
+                "internal": spec.internal.then_some(true),
+            })),
+        ),
+        Work::Volume(spec) => (
+            "volume",
+            without_null(json!({
+                "name": spec.name,
+                "driver": spec.driver,
+                "external": spec.external.then_some(true),
+            })),
+        ),
+        Work::Image(spec) => {
+            let pull = match spec.pull {
+                PullPolicy::Missing => "missing",
+                PullPolicy::Always => "always",
+                PullPolicy::Never => "never",
+            };
+            (
+                "image",
+                without_null(json!({
+                    "reference": spec.reference, "pull": pull, "platform": spec.platform,
+                })),
+            )
+        }
+        Work::Create(spec) => ("container", container(spec)),
+        Work::Container(spec) => ("start", json!({ "container": spec.name })),
+        Work::Install(package) => ("install", json!({ "package": package.title() })),
+        Work::Embedded(spec) => ("embedded", embedded(spec)),
+        Work::Build(spec) => {
+            let runtime = match spec.runtime {
+                Runtime::Rust => "rust",
+                Runtime::Exec => "exec",
+            };
+            (
+                "build",
+                without_null(json!({
+                    "runtime": runtime, "dir": spec.dir.display().to_string(), "bin": spec.bin,
+                })),
+            )
+        }
+        Work::Process(spec) => {
+            let command = match &spec.program {
+                Program::Argv(argv) => json!(mask_args(argv)),
+                Program::Built => Value::Null,
+            };
+            let signal = match spec.stop_signal {
+                StopSignal::Term => "SIGTERM",
+                StopSignal::Int => "SIGINT",
+                StopSignal::Quit => "SIGQUIT",
+                StopSignal::Hup => "SIGHUP",
+            };
+            (
+                "process",
+                without_null(json!({
+                    "command": command,
+                    "args": mask_args(&spec.args),
+                    "dir": spec.dir.display().to_string(),
+                    "env": env(&spec.env),
+                    "stop_signal": signal,
+                })),
+            )
+        }
+        Work::Expected => ("expected", Value::Null),
+    }
+}
+
+fn env(env: &IndexMap<String, EnvVar>) -> Value {
+    env.iter()
+        .map(|(name, var)| {
+            let source = match &var.source {
+                EnvSource::File(path) => path.display().to_string(),
+                EnvSource::Devctl => "devctl".to_owned(),
+                EnvSource::Manifest => "devctl.toml".to_owned(),
+                EnvSource::Shell => "shell".to_owned(),
+            };
+            (name.clone(), json!({ "value": mask_variable(name, &var.value), "from": source }))
+        })
+        .collect()
+}
+
+fn embedded(spec: &EmbeddedSpec) -> Value {
+    let listen = std::net::SocketAddr::new(spec.ip, spec.port).to_string();
+    let data = spec.data.display().to_string();
+    match &spec.server {
+        Server::Postgres { user, database, settings, .. } => without_null(json!({
+            "server": "PostgreSQL", "listen": listen, "data": data, "user": user, "database": database,
+            "settings": settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>(),
+        })),
+        Server::Redis { args } => without_null(json!({
+            "server": "Redis", "listen": listen, "data": data, "args": mask_args(args),
+        })),
+    }
+}
+
+fn container(spec: &ContainerSpec) -> Value {
+    let environment: Map<String, Value> =
+        spec.environment.iter().map(|(name, value)| (name.clone(), json!(mask_variable(name, value)))).collect();
+    without_null(json!({
+        "name": spec.name,
+        "image": spec.image,
+        "command": spec.command.as_deref().map(mask_args),
+        "entrypoint": spec.entrypoint.as_deref().map(mask_args),
+        "environment": environment,
+        "ports": spec.ports.iter().map(|port| {
+            let host = match (port.host_ip, port.host_port) {
+                (Some(ip), Some(host)) => format!("{}:", std::net::SocketAddr::new(ip, host)),
+                (None, Some(host)) => format!("{host}:"),
+                (Some(ip), None) => format!("{ip}::"),
+                (None, None) => String::new(),
+            };
+            format!("{host}{}/{}", port.container_port, port.protocol)
+        }).collect::<Vec<_>>(),
+        "mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "networks": spec.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>(),
+        "network_mode": spec.network_mode,
+        "healthcheck": spec.healthcheck.as_ref().and_then(|check| check.test.as_deref()).map(mask_args),
+        "restart": spec.restart.as_ref().map(|(policy, _)| policy.clone()),
+        "user": spec.user,
+        "labels": spec.labels,
+    }))
+}
+
+fn mount(mount: &Mount) -> String {
+    let mode = if mount.read_only { ":ro" } else { "" };
+    match &mount.source {
+        MountSource::Volume(source) | MountSource::Bind(source) => format!("{source}:{}{mode}", mount.target),
+        MountSource::Tmpfs => format!("tmpfs:{}{mode}", mount.target),
+        MountSource::Anonymous => format!("{}{mode}", mount.target),
+    }
+}
+
+fn without_null(value: Value) -> Value {
+    let Value::Object(fields) = value else { return value };
+    let keep = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    Value::Object(fields.into_iter().filter(|(_, value)| keep(value)).collect())
+}
+
+fn duration(duration: Duration) -> String {
+    let span = jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX);
+    format!("{span:#}").replace(' ', "")
+}

@@ -1,0 +1,153 @@
+//! Why no stack can be made of a manifest and a selection, each of them right by itself.
+
+use crate::advice::{Advice, Blame};
+use crate::manifest::suggest::{choices, closest, listed};
+use crate::name::ServiceName;
+
+/// Why the selected part of the manifest makes no stack.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// A service was asked for that the files do not have.
+    #[error("there is no service `{name}`")]
+    UnknownService {
+        /// What was asked for.
+        name: ServiceName,
+        /// What there is.
+        known: Vec<ServiceName>,
+    },
+    /// A group was asked for that no program belongs to.
+    #[error("no service belongs to the group `{name}`")]
+    UnknownGroup {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A profile was asked for that no container has.
+    #[error("no container has the profile `{name}`")]
+    UnknownProfile {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A service needs one that only an inactive profile brings.
+    #[error("`{needed_by}` needs `{service}`, which is behind {}", behind(.profiles))]
+    BehindProfile {
+        /// The service behind the profile.
+        service: ServiceName,
+        /// The one that needs it.
+        needed_by: ServiceName,
+        /// The profiles that bring it.
+        profiles: Vec<String>,
+    },
+    /// Containers that no embedded server can stand for.
+    #[error("without Docker there is nothing to run {} with", with_images(.services))]
+    NoEmbedded {
+        /// The containers and their images.
+        services: Vec<(ServiceName, String)>,
+    },
+    /// A container asks for what its embedded server cannot do.
+    #[error("`{service}` cannot run without Docker: {what}")]
+    NotEmbeddable {
+        /// The container.
+        service: ServiceName,
+        /// What cannot be done.
+        what: String,
+    },
+    /// A container that publishes no port, so that an embedded server would not know where to listen.
+    #[error("`{service}` publishes no port for {target}, so an embedded server would not know where to listen")]
+    NoPort {
+        /// The container.
+        service: ServiceName,
+        /// The port in the container.
+        target: u16,
+    },
+    /// Two selected services that listen on the same port.
+    #[error("`{first}` and `{second}` both listen on port {port}")]
+    PortTwice {
+        /// The one.
+        first: ServiceName,
+        /// The other.
+        second: ServiceName,
+        /// The port.
+        port: u16,
+    },
+}
+
+fn behind(profiles: &[String]) -> String {
+    let names = listed(profiles.iter().map(String::as_str));
+    if profiles.len() == 1 { format!("the profile {names}") } else { format!("the profiles {names}") }
+}
+
+fn with_images(services: &[(ServiceName, String)]) -> String {
+    services.iter().map(|(name, image)| format!("`{name}` ({image})")).collect::<Vec<_>>().join(", ")
+}
+
+fn choose(name: &str, known: &[&str]) -> Vec<String> {
+    let mut hints = Vec::new();
+    if let Some(right) = closest(name, known.iter().copied()) {
+        hints.push(format!("did you mean `{right}`?"));
+    }
+    if !known.is_empty() {
+        hints.push(choices(known.iter().copied()));
+    }
+    hints
+}
+
+impl Advice for ResolveError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::UnknownService { .. }
+            | Self::UnknownGroup { .. }
+            | Self::UnknownProfile { .. }
+            | Self::BehindProfile { .. }
+            | Self::NoEmbedded { .. }
+            | Self::NotEmbeddable { .. }
+            | Self::NoPort { .. }
+            | Self::PortTwice { .. } => Blame::Configuration,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnknownService { name, known } => {
+                choose(name.as_str(), &known.iter().map(ServiceName::as_str).collect::<Vec<_>>())
+            }
+            Self::UnknownGroup { name, known } | Self::UnknownProfile { name, known } => {
+                choose(name, &known.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            Self::BehindProfile { service, profiles, .. } => {
+                let mut hints: Vec<String> =
+                    profiles.iter().map(|profile| format!("activate it: `--profile {profile}`")).collect();
+                hints.push(format!("or name the service too: `devctl up {service} …`"));
+                hints
+            }
+            Self::NoEmbedded { services } => {
+                let images = ["postgres", "pgvector/pgvector", "redis"];
+                let mut hints = vec![
+                    "start a Docker Engine and use `--driver docker`".to_owned(),
+                    "run it by other means and use `--skip-docker`".to_owned(),
+                ];
+                if let [(name, _)] = services.as_slice() {
+                    hints.push(format!("leave `{name}` out: name the services you want, or give it `profiles: […]`"));
+                } else {
+                    hints.push("leave them out: name the services you want, or give them `profiles: […]`".to_owned());
+                }
+                hints.push(format!("the images that run without Docker are {}", listed(images)));
+                hints
+            }
+            Self::NotEmbeddable { .. } => vec![
+                "start a Docker Engine and use `--driver docker`".to_owned(),
+                "run it by other means and use `--skip-docker`".to_owned(),
+            ],
+            Self::NoPort { target, .. } => vec![
+                format!("publish it in the Compose file: `ports: [\"127.0.0.1:{target}:{target}\"]`"),
+                "start a Docker Engine and use `--driver docker`".to_owned(),
+            ],
+            Self::PortTwice { second, .. } => {
+                vec![format!("give `{second}` another port, or start only one of the two")]
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The checked model: nodes and what each needs.
+//!
+//! Only [`resolve`] can build a [`Stack`]; it is never half valid: every need names a node of the stack and there is
+//! no cycle.
+
+mod containers;
+mod describe;
+mod embedded;
+mod error;
+mod graph;
+mod hash;
+mod known;
+mod mask;
+mod programs;
+mod resolve;
+mod select;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::driver::Work;
+use crate::name::{NodeId, ProjectName, ServiceName};
+use crate::probe;
+
+pub use crate::manifest::{OnTimeout, Restart, RestartPolicy, Until};
+pub use describe::describe;
+pub use error::ResolveError;
+pub use mask::{mask, mask_variable};
+pub use resolve::resolve;
+
+/// A limit for tasks, which have none of their own: a pull takes as long as the line needs, a build as the compiler.
+const TASK_LIMIT: Duration = Duration::from_hours(24);
+
+/// A stack that can be brought up.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    pub(in crate::stack) project: ProjectName,
+    pub(in crate::stack) root: PathBuf,
+    pub(in crate::stack) nodes: IndexMap<NodeId, Node>,
+}
+
+/// One node of a stack.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its identity.
+    pub id: NodeId,
+    /// What it brings about.
+    pub work: Work,
+    /// What must hold before it starts.
+    pub needs: Vec<Need>,
+    /// How its readiness is decided; ready as soon as it is started where there is none.
+    pub probe: Option<probe::Spec>,
+    /// How long it may take to be ready, from its start.
+    pub ready_timeout: Duration,
+    /// What happens at that limit.
+    pub on_timeout: OnTimeout,
+    /// What happens when it ends by itself.
+    pub restart: Restart,
+    /// How long it has to stop before it is killed.
+    pub stop_grace: Duration,
+    /// The TCP ports of this machine that it will listen on.
+    pub ports: Vec<PortClaim>,
+    /// Where people reach it: URLs and connection strings. Secrets are in there; mask before printing.
+    pub addresses: Vec<String>,
+}
+
+/// An edge of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The node that is needed.
+    pub on: NodeId,
+    /// What must be true of it.
+    pub until: Until,
+}
+
+/// A port that a node will listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortClaim {
+    /// The address.
+    pub ip: std::net::IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+impl Stack {
+    /// The project's name.
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// The folder of `devctl.toml`.
+    pub fn root(&self) -> &std::path::Path {
+        &self.root
+    }
+
+    /// The nodes, needed ones before those that need them, otherwise in the order of the manifest.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// The node of that identity.
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// The services, in the order of the manifest.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.nodes.keys().filter_map(|id| if let NodeId::Service(name) = id { Some(name) } else { None })
+    }
+}
+
+/// Which part of the manifest to bring up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// These services and all that they need; every service of no inactive profile where empty.
+    pub services: Vec<ServiceName>,
+    /// Only host programs of these groups (`--api-only`, `--ws-only`) and the containers that they need. A need on a
+    /// host program of another group is dropped: the point of the flag is that somebody else runs it.
+    pub groups: Vec<String>,
+    /// Only the named services, without what they need.
+    pub no_deps: bool,
+    /// Active Compose profiles.
+    pub profiles: Vec<String>,
+}
+
+/// What stands behind the services of the Compose files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Infra {
+    /// Containers on the Docker Engine.
+    Docker,
+    /// Embedded servers.
+    Embedded,
+    /// Nothing of ours: they should be there (`--skip-docker`).
+    Expected,
+}
+
+/// A node that ends by itself: it makes or fetches something.
+fn task(id: NodeId, work: Work) -> Node {
+    Node {
+        id,
+        work,
+        needs: Vec::new(),
+        probe: None,
+        ready_timeout: TASK_LIMIT,
+        on_timeout: OnTimeout::Fail,
+        restart: Restart::default(),
+        stop_grace: crate::manifest::DEFAULT_STOP_GRACE,
+        ports: Vec::new(),
+        addresses: Vec::new(),
+    }
+}

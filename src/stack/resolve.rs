@@ -1,0 +1,100 @@
+//! Manifest and selection to stack.
+
+use std::collections::BTreeMap;
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::containers::Project;
+use super::programs::{self, Environment};
+use super::select::select;
+use super::{Infra, Need, Node, PortClaim, ResolveError, Selection, Stack, Until, embedded, graph};
+use crate::driver::{Work, docker};
+use crate::manifest::Manifest;
+use crate::name::{NodeId, ServiceName};
+
+/// Makes the stack of the selected services. `shell` is the environment devctl was started with.
+pub fn resolve(
+    manifest: &Manifest,
+    selection: &Selection,
+    infra: Infra,
+    shell: &BTreeMap<String, String>,
+) -> Result<Stack, ResolveError> {
+    let selected = select(manifest, selection)?;
+    let containers = || manifest.compose.services.values().filter(|c| selected.contains(&c.name));
+    if infra == Infra::Embedded {
+        embedded::check(containers())?;
+    }
+    let project = Project { name: &manifest.project, compose: &manifest.compose };
+    let mut nodes: IndexMap<NodeId, Node> = IndexMap::new();
+    for container in containers() {
+        let needs = container.depends_on.iter().map(|need| (&need.on, need.until));
+        let needs = kept_needs(needs, &selected);
+        let added = match infra {
+            Infra::Docker => project.nodes(container, needs),
+            Infra::Embedded => embedded::nodes(&manifest.root, container, needs)?,
+            Infra::Expected => vec![embedded::expected(container, needs)],
+        };
+        for node in added {
+            add(&mut nodes, node);
+        }
+    }
+    let environment = Environment { manifest, selection, shell };
+    for program in manifest.services.values().filter(|program| selected.contains(&program.name)) {
+        let needs = kept_needs(program.depends_on.iter().map(|need| (&need.on, need.until)), &selected);
+        for node in programs::nodes(&environment, program, needs) {
+            add(&mut nodes, node);
+        }
+    }
+    check_ports(&nodes)?;
+    Ok(Stack { project: manifest.project.clone(), root: manifest.root.clone(), nodes: graph::order(nodes) })
+}
+
+/// The needs on services of this run; what others would bring is theirs to bring.
+fn kept_needs<'a>(
+    needs: impl Iterator<Item = (&'a ServiceName, Until)>,
+    selected: &IndexSet<&ServiceName>,
+) -> Vec<Need> {
+    needs
+        .filter(|(on, _)| selected.contains(on))
+        .map(|(on, until)| Need { on: NodeId::Service(on.clone()), until })
+        .collect()
+}
+
+/// Adds a node that may be there already. An image that one service wants pulled always is pulled always.
+fn add(nodes: &mut IndexMap<NodeId, Node>, node: Node) {
+    let Some(there) = nodes.get_mut(&node.id) else {
+        nodes.insert(node.id.clone(), node);
+        return;
+    };
+    if let (Work::Image(there), Work::Image(image)) = (&mut there.work, node.work) {
+        there.pull = match (there.pull, image.pull) {
+            (docker::PullPolicy::Always, _) | (_, docker::PullPolicy::Always) => docker::PullPolicy::Always,
+            (docker::PullPolicy::Missing, _) | (_, docker::PullPolicy::Missing) => docker::PullPolicy::Missing,
+            (docker::PullPolicy::Never, docker::PullPolicy::Never) => docker::PullPolicy::Never,
+        };
+        there.platform = there.platform.take().or(image.platform);
+    }
+}
+
+/// The manifest's check leaves out services of different profiles; here both may have been asked for.
+fn check_ports(nodes: &IndexMap<NodeId, Node>) -> Result<(), ResolveError> {
+    let mut claims: Vec<(&ServiceName, PortClaim)> = Vec::new();
+    for node in nodes.values() {
+        let NodeId::Service(name) = &node.id else { continue };
+        for port in &node.ports {
+            let meets = |other: &PortClaim| {
+                let ips_meet = other.ip == port.ip || other.ip.is_unspecified() || port.ip.is_unspecified();
+                ips_meet && other.port == port.port
+            };
+            if let Some((first, _)) = claims.iter().find(|(first, other)| *first != name && meets(other)) {
+                let (first, second) = ((*first).clone(), name.clone());
+                return Err(ResolveError::PortTwice { first, second, port: port.port });
+            }
+            claims.push((name, *port));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
