@@ -15,5 +15,7 @@ pub mod probe;
 pub mod state;
 
 // Decisions: pure functions over values.
+pub mod engine;
 pub mod manifest;
+pub mod plan;
 pub mod stack;

@@ -1,0 +1,567 @@
+//! The machine's rules: tables for what a person would ask, properties for what must hold whatever happens.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::stack::{Need, Restart, RestartPolicy};
+
+const GRACE: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn service(name: &str) -> NodeId {
+    NodeId::Service(name.parse().unwrap())
+}
+
+fn workload(name: &str, needs: &[(&NodeId, Until)]) -> Spec {
+    Spec {
+        id: service(name),
+        kind: Kind::Workload { cancel: false },
+        action: Action::Start,
+        needs: needs.iter().map(|(on, until)| Need { on: (*on).clone(), until: *until }).collect(),
+        probe: Some("tcp"),
+        ready_timeout: LIMIT,
+        on_timeout: OnTimeout::Fail,
+        restart: Restart::default(),
+        stop_grace: GRACE,
+    }
+}
+
+fn task(id: NodeId, undo: bool, cancel: bool) -> Spec {
+    Spec { id, kind: Kind::Task { undo, cancel }, probe: None, ..workload("placeholder", &[]) }
+}
+
+/// A machine with a clock that a test sets by hand.
+struct Bench {
+    machine: Machine,
+    now: Instant,
+    effects: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(specs: Vec<Spec>) -> Self {
+        let now = Instant::now();
+        let mut bench = Self { machine: Machine::new(specs, now), now, effects: Vec::new() };
+        bench.send(Input::Begin);
+        bench
+    }
+
+    fn send(&mut self, input: Input) {
+        self.effects = self.machine.on(input, self.now);
+    }
+
+    fn report(&mut self, name: &str, report: Report) {
+        let id = service(name);
+        let life = self.machine.nodes[&id].life;
+        self.send(Input::Report(id, life, report));
+    }
+
+    /// Starts a workload and has it ready.
+    fn up(&mut self, name: &str) {
+        self.report(name, Report::Started(Handle::Process { pid: 1 }));
+        self.report(name, Report::Ready);
+    }
+
+    fn gone(&mut self, name: &str) {
+        self.report(name, Report::Exited(Exit { code: Some(0), ..Exit::default() }));
+    }
+
+    /// Fires the newest timer of a node.
+    fn timer(&mut self, name: &str) {
+        let id = service(name);
+        let epoch = self.machine.nodes[&id].epoch;
+        self.send(Input::Timer(id, epoch));
+    }
+
+    fn starts(&self) -> Vec<String> {
+        self.pick(|effect| if let Effect::Start(id, _) = effect { Some(id.to_string()) } else { None })
+    }
+
+    fn stops(&self) -> Vec<String> {
+        self.pick(|effect| if let Effect::Stop(id, _, _) = effect { Some(id.to_string()) } else { None })
+    }
+
+    fn kills(&self) -> Vec<String> {
+        self.pick(|effect| if let Effect::Kill(id, _) = effect { Some(id.to_string()) } else { None })
+    }
+
+    fn events(&self) -> Vec<EventKind> {
+        self.pick(|effect| if let Effect::Emit(event) = effect { Some(event.clone()) } else { None })
+    }
+
+    fn pick<T>(&self, f: impl FnMut(&Effect) -> Option<T>) -> Vec<T> {
+        self.effects.iter().filter_map(f).collect()
+    }
+
+    fn phase(&self, name: &str) -> Phase {
+        self.machine.phase(&service(name)).unwrap().clone()
+    }
+
+    /// Ends the run and tells how.
+    fn outcome(&mut self) -> Outcome {
+        assert!(self.effects.contains(&Effect::Verify), "{:?}", self.effects);
+        self.send(Input::Verified(Vec::new()));
+        match self.effects.last() {
+            Some(Effect::Finish(outcome)) => *outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn chain() -> Bench {
+    let (db, api) = (service("db"), service("api"));
+    Bench::new(vec![
+        workload("db", &[]),
+        workload("api", &[(&db, Until::Ready)]),
+        workload("gateway", &[(&api, Until::Ready)]),
+    ])
+}
+
+#[test]
+fn a_node_starts_the_moment_its_needs_hold() {
+    let mut bench = chain();
+    assert_eq!(bench.starts(), ["db"]);
+    bench.report("db", Report::Started(Handle::Process { pid: 1 }));
+    assert_eq!(bench.starts(), [""; 0], "a started database is not a ready one");
+    bench.report("db", Report::Ready);
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    assert_eq!(bench.starts(), ["gateway"]);
+    bench.up("gateway");
+    assert!(bench.events().iter().any(|event| matches!(event, EventKind::StackReady { .. })));
+}
+
+#[test]
+fn independent_nodes_start_at_once() {
+    let bench = Bench::new(vec![workload("db", &[]), workload("redis", &[])]);
+    assert_eq!(bench.starts(), ["db", "redis"]);
+}
+
+#[test]
+fn teardown_goes_against_the_arrows() {
+    let mut bench = chain();
+    for name in ["db", "api", "gateway"] {
+        bench.up(name);
+    }
+    bench.send(Input::Signal(Signal::Int));
+    assert_eq!(bench.stops(), ["gateway"]);
+    bench.gone("gateway");
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!(bench.stops(), ["db"]);
+    bench.gone("db");
+    assert_eq!(bench.outcome(), Outcome::Done);
+}
+
+#[test]
+fn a_signal_before_everything_is_ready_is_an_interruption() {
+    for (signal, code) in [(Signal::Int, 130), (Signal::Term, 143), (Signal::Hup, 129)] {
+        let mut bench = chain();
+        bench.up("db");
+        bench.send(Input::Signal(signal));
+        assert_eq!(bench.stops(), [""; 0], "api is still starting and must be awaited");
+        bench.report("api", Report::Started(Handle::Process { pid: 2 }));
+        assert_eq!(bench.stops(), ["api"]);
+        assert_eq!(bench.phase("gateway"), Phase::Gone, "nothing pending starts any more");
+        bench.gone("api");
+        bench.gone("db");
+        assert_eq!(bench.outcome().exit_code(), code);
+    }
+}
+
+#[test]
+fn a_pull_is_dropped_by_a_signal_and_a_network_is_not() {
+    let (image, network) = (NodeId::Image("i".into()), NodeId::Network("n".into()));
+    let mut bench = Bench::new(vec![task(image.clone(), false, true), task(network.clone(), true, false)]);
+    bench.send(Input::Signal(Signal::Int));
+    assert!(bench.effects.contains(&Effect::Cancel(image.clone(), Life(1))));
+    bench.send(Input::Report(network.clone(), Life(1), Report::Done));
+    assert!(bench.effects.contains(&Effect::Undo(network.clone(), Life(1))));
+    bench.send(Input::Report(image, Life(1), Report::Canceled));
+    bench.send(Input::Report(network, Life(1), Report::Undone));
+    assert_eq!(bench.outcome(), Outcome::Interrupted(Signal::Int));
+}
+
+#[test]
+fn the_second_signal_kills_and_the_third_waits_for_nothing() {
+    let mut bench = chain();
+    for name in ["db", "api", "gateway"] {
+        bench.up(name);
+    }
+    bench.send(Input::Signal(Signal::Int));
+    bench.send(Input::Signal(Signal::Int));
+    assert_eq!(bench.kills(), ["gateway", "api", "db"]);
+    bench.send(Input::Signal(Signal::Int));
+    bench.send(Input::Verified(vec!["process 1 (db)".to_owned()]));
+    assert!(bench.effects.contains(&Effect::Finish(Outcome::Failed)), "what is left is not `done`");
+}
+
+#[test]
+fn a_workload_that_ignores_the_stop_is_killed_after_its_grace() {
+    let mut bench = Bench::new(vec![workload("db", &[])]);
+    bench.up("db");
+    bench.send(Input::Signal(Signal::Term));
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Arm(_, _, GRACE))));
+    bench.timer("db");
+    assert_eq!(bench.kills(), ["db"]);
+    bench.timer("db");
+    assert!(bench.effects.contains(&Effect::Verify), "a dead weight is not waited for");
+}
+
+#[test]
+fn an_old_timer_is_void() {
+    let mut bench = Bench::new(vec![workload("db", &[])]);
+    bench.report("db", Report::Started(Handle::Process { pid: 1 }));
+    let armed =
+        bench.pick(|effect| if let Effect::Arm(id, epoch, _) = effect { Some((id.clone(), *epoch)) } else { None });
+    bench.report("db", Report::Ready);
+    for (id, epoch) in armed {
+        bench.send(Input::Timer(id, epoch));
+        assert_eq!(bench.effects, []);
+    }
+    assert_eq!(bench.phase("db"), Phase::Ready);
+}
+
+#[test]
+fn on_timeout_warn_goes_on_and_fail_stops() {
+    for (on_timeout, starts) in [(OnTimeout::Warn, vec!["api"]), (OnTimeout::Fail, vec![])] {
+        let db = service("db");
+        let mut bench =
+            Bench::new(vec![Spec { on_timeout, ..workload("db", &[]) }, workload("api", &[(&db, Until::Ready)])]);
+        bench.report("db", Report::Started(Handle::Process { pid: 1 }));
+        bench.report("db", Report::Answer("refused".to_owned()));
+        bench.timer("db");
+        assert_eq!(bench.starts(), starts, "{on_timeout:?}");
+        if on_timeout == OnTimeout::Fail {
+            bench.gone("db");
+            assert_eq!(bench.outcome().exit_code(), 4);
+        } else {
+            // It may still become ready, and then it is.
+            bench.report("db", Report::Ready);
+            assert_eq!(bench.phase("db"), Phase::Ready);
+        }
+    }
+}
+
+#[test]
+fn a_service_that_ends_during_start_up_ends_the_run_with_its_reason() {
+    let mut bench = chain();
+    bench.up("db");
+    bench.report("api", Report::Started(Handle::Process { pid: 2 }));
+    bench.report("api", Report::Exited(Exit { code: Some(3), ..Exit::default() }));
+    let messages: Vec<String> = bench
+        .events()
+        .into_iter()
+        .filter_map(|event| if let EventKind::Failed { failure, .. } = event { Some(failure.message) } else { None })
+        .collect();
+    assert_eq!(messages, ["`api` ended before it was ready: exit code 3"]);
+    bench.gone("db");
+    assert_eq!(bench.outcome(), Outcome::Failed);
+}
+
+#[test]
+fn after_readiness_one_failure_leaves_the_others_up() {
+    let mut bench = chain();
+    for name in ["db", "api", "gateway"] {
+        bench.up(name);
+    }
+    bench.report("api", Report::Exited(Exit { code: Some(1), ..Exit::default() }));
+    assert_eq!(bench.phase("api"), Phase::Failed);
+    assert_eq!(bench.phase("gateway"), Phase::Ready);
+    bench.send(Input::Signal(Signal::Int));
+    assert_eq!(bench.stops(), ["gateway"]);
+}
+
+#[test]
+fn a_restart_waits_for_its_delay_and_for_nothing_after_a_stop() {
+    let restart = Restart { policy: RestartPolicy::OnFailure, ..Restart::default() };
+    let mut bench = Bench::new(vec![Spec { restart, ..workload("api", &[]) }]);
+    bench.up("api");
+    bench.report("api", Report::Exited(Exit { code: Some(1), ..Exit::default() }));
+    assert_eq!(bench.phase("api"), Phase::Backoff);
+    bench.timer("api");
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    bench.report("api", Report::Exited(Exit { signal: Some(9), ..Exit::default() }));
+    bench.send(Input::Signal(Signal::Int));
+    bench.timer("api");
+    assert_eq!(bench.starts(), [""; 0]);
+}
+
+#[test]
+fn what_ran_before_is_left_running() {
+    let db = service("db");
+    let mut bench =
+        Bench::new(vec![Spec { action: Action::Keep, ..workload("db", &[]) }, workload("api", &[(&db, Until::Ready)])]);
+    bench.up("db");
+    bench.up("api");
+    bench.send(Input::Signal(Signal::Int));
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    bench.send(Input::Verified(Vec::new()));
+    let receipt = bench
+        .events()
+        .into_iter()
+        .find_map(|event| if let EventKind::Receipt(receipt) = event { Some(receipt) } else { None })
+        .unwrap();
+    assert_eq!((receipt.processes, receipt.kept), (1, vec!["db".to_owned()]));
+}
+
+#[test]
+fn a_job_that_ends_well_is_done() {
+    let (job, id) = (Spec { probe: None, ..workload("migrate", &[]) }, service("migrate"));
+    let mut bench = Bench::new(vec![job, workload("api", &[(&id, Until::Completed)])]);
+    bench.report("migrate", Report::Started(Handle::Process { pid: 1 }));
+    assert_eq!(bench.starts(), [""; 0]);
+    bench.gone("migrate");
+    assert_eq!(bench.starts(), ["api"]);
+}
+
+// ---- properties ----
+
+/// A plan of up to eight nodes whose needs point backwards, so it has no cycle.
+fn plans() -> impl Strategy<Value = Vec<Spec>> {
+    let node = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..3),
+        0..6_u8,
+    );
+    proptest::collection::vec(node, 1..8).prop_map(|nodes| {
+        let mut specs: Vec<Spec> = Vec::new();
+        for (index, (is_task, undo, cancel, probed, needs, flavour)) in nodes.into_iter().enumerate() {
+            let id = if is_task { NodeId::Network(format!("n{index}").into()) } else { service(&format!("s{index}")) };
+            let mut wanted = BTreeMap::new();
+            for (pick, ready) in needs {
+                if !specs.is_empty() {
+                    let on = specs[pick.index(specs.len())].id.clone();
+                    wanted.insert(on, if ready { Until::Ready } else { Until::Started });
+                }
+            }
+            let policy = if flavour == 0 { RestartPolicy::Always } else { RestartPolicy::No };
+            specs.push(Spec {
+                id,
+                kind: if is_task { Kind::Task { undo, cancel } } else { Kind::Workload { cancel } },
+                action: if flavour == 1 { Action::Keep } else { Action::Start },
+                needs: wanted.into_iter().map(|(on, until)| Need { on, until }).collect(),
+                probe: (!is_task && probed).then_some("tcp"),
+                ready_timeout: LIMIT,
+                on_timeout: if flavour == 2 { OnTimeout::Warn } else { OnTimeout::Fail },
+                restart: Restart { policy, ..Restart::default() },
+                stop_grace: GRACE,
+            });
+        }
+        specs
+    })
+}
+
+/// A world that answers the machine's effects in any order, as the choices say, and checks its promises.
+struct World {
+    machine: Machine,
+    specs: HashMap<NodeId, Spec>,
+    now: Instant,
+    /// What may happen next.
+    pending: Vec<Input>,
+    running: HashSet<NodeId>,
+    /// Killed workloads: in this world a kill always works, so the timer after it never fires.
+    killed: HashSet<NodeId>,
+    made: HashSet<NodeId>,
+    stopping: bool,
+    signals: u32,
+    finished: Option<Outcome>,
+}
+
+impl World {
+    fn new(specs: Vec<Spec>) -> Self {
+        let now = Instant::now();
+        let by_id = specs.iter().map(|spec| (spec.id.clone(), spec.clone())).collect();
+        let mut world = Self {
+            machine: Machine::new(specs, now),
+            specs: by_id,
+            now,
+            pending: Vec::new(),
+            running: HashSet::new(),
+            killed: HashSet::new(),
+            made: HashSet::new(),
+            stopping: false,
+            signals: 0,
+            finished: None,
+        };
+        world.step(Input::Begin);
+        world
+    }
+
+    fn step(&mut self, input: Input) {
+        self.now += Duration::from_millis(1);
+        if let Input::Report(id, _, report) = &input {
+            match report {
+                Report::Started(_) => {
+                    self.running.insert(id.clone());
+                }
+                Report::Exited(_) => {
+                    self.running.remove(id);
+                }
+                Report::Done => {
+                    self.made.insert(id.clone());
+                }
+                Report::Undone => {
+                    self.made.remove(id);
+                }
+                _ => {}
+            }
+        }
+        if matches!(input, Input::Signal(_)) {
+            self.stopping = true;
+        }
+        for effect in self.machine.on(input, self.now) {
+            assert!(self.finished.is_none(), "something was to be done after the end: {effect:?}");
+            self.answer(effect);
+        }
+    }
+
+    fn answer(&mut self, effect: Effect) {
+        let exit = || Report::Exited(Exit { code: Some(0), ..Exit::default() });
+        match effect {
+            Effect::Start(id, life) => {
+                assert!(!self.stopping, "{id} was started after a stop began");
+                let spec = &self.specs[&id];
+                for need in &spec.needs {
+                    let phase = self.machine.phase(&need.on).unwrap();
+                    let held = match need.until {
+                        Until::Started => matches!(phase, Phase::Probing | Phase::Late | Phase::Ready | Phase::Done),
+                        Until::Ready => matches!(phase, Phase::Late | Phase::Ready | Phase::Done),
+                        Until::Completed => *phase == Phase::Done,
+                    };
+                    assert!(held, "{id} was started while {} is {phase:?}", need.on);
+                }
+                let report = match spec.kind {
+                    Kind::Task { .. } => Report::Done,
+                    Kind::Workload { .. } => Report::Started(Handle::Process { pid: 1 }),
+                };
+                self.pending.push(Input::Report(id, life, report));
+            }
+            Effect::Cancel(id, life) => {
+                self.pending.retain(|input| !matches!(input, Input::Report(other, _, _) if *other == id));
+                self.pending.push(Input::Report(id, life, Report::Canceled));
+            }
+            Effect::Probe(id, life) => self.pending.push(Input::Report(id, life, Report::Ready)),
+            Effect::Stop(id, life, _) => {
+                assert!(self.specs[&id].action != Action::Keep, "{id} ran before and must be left alone");
+                self.pending.push(Input::Report(id, life, exit()));
+            }
+            Effect::Kill(id, life) => {
+                assert!(self.specs[&id].action != Action::Keep, "{id} ran before and must be left alone");
+                self.killed.insert(id.clone());
+                self.pending.push(Input::Report(id, life, exit()));
+            }
+            Effect::Undo(id, life) => {
+                for other in self.specs.values().filter(|other| other.needs.iter().any(|need| need.on == id)) {
+                    let ours = other.action != Action::Keep;
+                    assert!(!(ours && self.running.contains(&other.id)), "{id} was taken away under {}", other.id);
+                }
+                self.pending.push(Input::Report(id, life, Report::Undone));
+            }
+            Effect::Arm(id, _, _) if self.killed.contains(&id) => {}
+            Effect::Arm(id, epoch, _) => self.pending.push(Input::Timer(id, epoch)),
+            Effect::Emit(EventKind::StackStopping { .. }) => self.stopping = true,
+            Effect::Emit(_) => {}
+            Effect::Verify => self.pending.push(Input::Verified(Vec::new())),
+            Effect::Finish(outcome) => self.finished = Some(outcome),
+        }
+    }
+
+    /// Lets one of the pending things happen, or something nobody asked for.
+    fn happen(&mut self, pick: usize, surprise: u8) {
+        let input = match surprise {
+            // The third one waits for nothing, so it proves nothing.
+            0 if self.signals < 2 => {
+                self.signals += 1;
+                Input::Signal(Signal::Int)
+            }
+            1 if !self.running.is_empty() => {
+                let mut running: Vec<_> = self.running.iter().cloned().collect();
+                running.sort();
+                let id = running[pick % running.len()].clone();
+                let life = self.machine.nodes[&id].life;
+                Input::Report(id, life, Report::Exited(Exit { code: Some(1), ..Exit::default() }))
+            }
+            _ if self.pending.is_empty() => return,
+            _ => self.pending.remove(pick % self.pending.len()),
+        };
+        // A workload ends once; the world must not report it twice.
+        if let Input::Report(id, _, Report::Exited(_)) = &input
+            && !self.running.contains(id)
+        {
+            return;
+        }
+        self.step(input);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order: nothing starts before its needs or after a stop, nothing is taken away
+    /// under somebody who needs it, what ran before is left alone (all asserted by the world), and a run that is told
+    /// to end does end, with nothing of it left.
+    #[test]
+    fn every_run_ends_clean(
+        specs in plans(),
+        choices in proptest::collection::vec((any::<usize>(), 0..40_u8), 0..60),
+    ) {
+        let mut world = World::new(specs);
+        for (pick, surprise) in choices {
+            if world.finished.is_some() {
+                break;
+            }
+            world.happen(pick, surprise);
+        }
+        // Now the user stops it, and everything that was asked for comes true.
+        if world.finished.is_none() && !world.stopping {
+            world.step(Input::Signal(Signal::Int));
+        }
+        for _ in 0..1000 {
+            if world.finished.is_some() {
+                break;
+            }
+            // Timers last: a workload that obeys is not killed.
+            let next = world.pending.iter().position(|input| !matches!(input, Input::Timer(..))).unwrap_or(0);
+            prop_assert!(!world.pending.is_empty(), "the run hangs: {:?}", world.machine);
+            world.happen(next, u8::MAX);
+        }
+        prop_assert!(world.finished.is_some(), "the run does not end");
+        for id in &world.running {
+            prop_assert!(world.specs[id].action == Action::Keep, "{} is left running", id);
+        }
+        for id in &world.made {
+            if let Kind::Task { undo: true, .. } = world.specs[id].kind {
+                prop_assert!(world.specs[id].action == Action::Keep, "{} is left behind", id);
+            }
+        }
+    }
+
+    /// Every timer is consumed or void: once a run is over, firing all that were ever armed does nothing.
+    #[test]
+    fn timers_of_the_past_are_void(specs in plans(), choices in proptest::collection::vec((any::<usize>(), 2..40_u8), 0..60)) {
+        let mut world = World::new(specs);
+        for (pick, surprise) in choices {
+            world.happen(pick, surprise);
+        }
+        let timers: Vec<Input> =
+            world.pending.iter().filter(|input| matches!(input, Input::Timer(..))).cloned().collect();
+        for timer in timers {
+            let Input::Timer(id, epoch) = &timer else { unreachable!() };
+            let current = world.machine.nodes[id].epoch == *epoch;
+            let phase = world.machine.nodes[id].phase.clone();
+            let effects = world.machine.on(timer.clone(), world.now);
+            prop_assert!(current || effects.is_empty(), "a void timer of {} did something in {:?}", id, phase);
+            prop_assert!(
+                !current || matches!(phase, Phase::Probing | Phase::Backoff | Phase::Stopping),
+                "a timer of {} is armed in {:?}", id, phase
+            );
+        }
+    }
+}

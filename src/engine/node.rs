@@ -1,0 +1,165 @@
+//! One node as the machine sees it: what it needs, in which phase it is, and what voids its timers and reports.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::Restarts;
+use crate::event::{Action, Exit, Handle};
+use crate::name::NodeId;
+use crate::stack::{Need, OnTimeout, Restart, Until};
+
+/// What the machine has to know of a node; the rest of it is for the drivers.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its identity.
+    pub id: NodeId,
+    /// Whether it is done once (a task) or runs (a workload).
+    pub kind: Kind,
+    /// What the plan decided.
+    pub action: Action,
+    /// What must hold before it starts.
+    pub needs: Vec<Need>,
+    /// The kind of its probe, where it has one.
+    pub probe: Option<&'static str>,
+    /// How long it may take to be ready.
+    pub ready_timeout: Duration,
+    /// What happens at that limit.
+    pub on_timeout: OnTimeout,
+    /// What happens when it ends by itself.
+    pub restart: Restart,
+    /// How long it has to stop.
+    pub stop_grace: Duration,
+}
+
+/// The two kinds of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Done once.
+    Task {
+        /// Whether teardown takes it back: containers and networks.
+        undo: bool,
+        /// Whether it may be dropped in the middle: pulls and builds may, since nothing of theirs stays behind.
+        cancel: bool,
+    },
+    /// Runs until it ends or is stopped.
+    Workload {
+        /// Whether its start may be dropped in the middle.
+        cancel: bool,
+    },
+}
+
+/// Which start of a node a report belongs to. A report of an earlier life is void.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Life(pub u32);
+
+/// Which phase of a node a timer belongs to. A timer of an earlier phase is void.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+/// Where a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its needs do not hold yet.
+    Waiting,
+    /// A driver is at it.
+    Starting,
+    /// It runs, and is being probed.
+    Probing,
+    /// It runs and was not ready in time; whatever needs it went on, and it is still being probed.
+    Late,
+    /// It runs and is ready.
+    Ready,
+    /// A task is done, or a workload ended well and nobody minds.
+    Done,
+    /// It ended and will be started again.
+    Backoff,
+    /// It was asked to stop.
+    Stopping,
+    /// It is being taken back.
+    Undoing,
+    /// It failed and does not run.
+    Failed,
+    /// Nothing of it is there any more, or it never was, or it is not ours to take away.
+    Gone,
+}
+
+/// A node and its state.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) spec: Spec,
+    pub(super) phase: Phase,
+    pub(super) life: Life,
+    pub(super) epoch: Epoch,
+    pub(super) handle: Option<Handle>,
+    pub(super) started: Option<Instant>,
+    pub(super) restarts: Restarts,
+    pub(super) last_answer: Option<String>,
+    /// What the last `Waiting` event said, so that it is said only when it changes.
+    pub(super) told_waiting: Vec<NodeId>,
+    /// The end of the last life, where it ended.
+    pub(super) exit: Option<Exit>,
+    /// Whether this life was killed already.
+    pub(super) killed: bool,
+    /// Whether it was ever brought about in this run, so that teardown has something to take back.
+    pub(super) made: bool,
+}
+
+impl Entry {
+    pub(super) fn new(spec: Spec) -> Self {
+        Self {
+            spec,
+            phase: Phase::Waiting,
+            life: Life::default(),
+            epoch: Epoch::default(),
+            handle: None,
+            started: None,
+            restarts: Restarts::default(),
+            last_answer: None,
+            told_waiting: Vec::new(),
+            exit: None,
+            killed: false,
+            made: false,
+        }
+    }
+
+    /// Moves to another phase; timers of the old one are void from now on.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.epoch.0 += 1;
+    }
+
+    /// Whether a need on this node holds.
+    pub(super) fn meets(&self, until: Until) -> bool {
+        match until {
+            Until::Started => matches!(self.phase, Phase::Probing | Phase::Late | Phase::Ready | Phase::Done),
+            Until::Ready => matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done),
+            Until::Completed => self.phase == Phase::Done,
+        }
+    }
+
+    /// Whether the start-up is over for this node: nothing more is to be awaited of it.
+    pub(super) fn settled(&self) -> bool {
+        matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done)
+    }
+
+    /// Whether it is ours to stop and to take back.
+    pub(super) fn ours(&self) -> bool {
+        !matches!(self.spec.action, Action::Keep | Action::Expect)
+    }
+
+    /// Whether a workload of it runs as far as we know.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.phase, Phase::Probing | Phase::Late | Phase::Ready | Phase::Stopping)
+    }
+
+    /// Whether its start may be dropped in the middle.
+    pub(super) fn cancellable(&self) -> bool {
+        match self.spec.kind {
+            Kind::Task { cancel, .. } | Kind::Workload { cancel } => cancel,
+        }
+    }
+
+    /// Whether it is a workload.
+    pub(super) fn is_workload(&self) -> bool {
+        matches!(self.spec.kind, Kind::Workload { .. })
+    }
+}

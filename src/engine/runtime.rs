@@ -1,0 +1,381 @@
+//! The one loop of a run: inputs in, effects out.
+//!
+//! Each arm of the `select!` builds a value and hands it to the machine; what the machine wants done is started as a
+//! task that reports back. Nothing here decides, and nothing here waits for a task, so a signal is always read at once.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::machine::{Effect, Input, Machine, Report};
+use super::node::{Epoch, Kind, Life, Spec};
+use crate::advice::{Advice, Blame};
+use crate::driver::{Control, DriverError, Drivers, Running, StartContext, Started, Work};
+use crate::event::{Event, EventKind, Failure, Handle, Outcome, Signal, millis};
+use crate::logs::Hub;
+use crate::name::{NodeId, RunId};
+use crate::os::clock;
+use crate::plan::{Plan, Step};
+use crate::probe::{self, Verdict};
+
+/// How many of the last log lines a failure shows.
+const TAIL: usize = 12;
+
+/// What a run works with.
+pub struct Runtime<Sink> {
+    /// The drivers.
+    pub drivers: Arc<Drivers>,
+    /// The logs.
+    pub logs: Hub,
+    /// The identity of the run.
+    pub run: RunId,
+    /// Runs that died and whose leftovers this one took over; the last check looks for theirs too.
+    pub adopted: Vec<RunId>,
+    /// When the command began.
+    pub began: Instant,
+    /// Where events go; never blocks.
+    pub sink: Sink,
+}
+
+/// Carries a plan out until the run is over: brings it up, keeps it up, takes it down. `signals` are what ends it; its
+/// senders must live as long as the run.
+pub async fn run<Sink: FnMut(Event)>(
+    plan: Plan,
+    runtime: Runtime<Sink>,
+    signals: &mut UnboundedReceiver<Signal>,
+) -> Outcome {
+    let keep = plan.keep;
+    let machine = Machine::new(plan.steps.iter().map(|step| spec_of(step, keep)), runtime.began);
+    let (tell, told) = unbounded_channel();
+    let steps = plan.steps.into_iter().map(|step| (step.node.id.clone(), Arc::new(step))).collect();
+    let mut engine = Engine { machine, runtime, steps, live: HashMap::new(), timers: BinaryHeap::new(), tell };
+    let outcome = engine.turn(told, signals).await;
+    engine.runtime.logs.flush().await;
+    outcome
+}
+
+/// What the machine has to know of a step. `keep`: whether containers and networks outlive the run.
+fn spec_of(step: &Step, keep: bool) -> Spec {
+    let node = &step.node;
+    let kind = match &node.work {
+        Work::Network(spec) => Kind::Task { undo: !spec.external && !keep, cancel: false },
+        Work::Volume(_) => Kind::Task { undo: false, cancel: false },
+        Work::Create(_) => Kind::Task { undo: !keep, cancel: false },
+        Work::Image(_) | Work::Install(_) | Work::Build(_) => Kind::Task { undo: false, cancel: true },
+        Work::Container(_) | Work::Process(_) => Kind::Workload { cancel: false },
+        // The first start of a database server initialises its data, which takes seconds and may be dropped.
+        Work::Embedded(_) | Work::Expected => Kind::Workload { cancel: true },
+    };
+    Spec {
+        id: node.id.clone(),
+        kind,
+        action: step.action,
+        needs: node.needs.clone(),
+        probe: node.probe.as_ref().map(probe::Spec::kind),
+        ready_timeout: node.ready_timeout,
+        on_timeout: node.on_timeout,
+        restart: node.restart,
+        stop_grace: node.stop_grace,
+    }
+}
+
+/// What a task of ours has to say.
+enum Message {
+    Report(NodeId, Life, Report),
+    Running(NodeId, Life, Running),
+    Left(Vec<String>),
+}
+
+/// What belongs to the current life of a node.
+#[derive(Default)]
+struct Live {
+    start: Option<JoinHandle<()>>,
+    /// When that life began, for probes that read the log.
+    since: Option<jiff::Timestamp>,
+    control: Option<Arc<dyn Control>>,
+    probe: Option<AbortHandle>,
+}
+
+impl Live {
+    fn stop_probing(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            probe.abort();
+        }
+    }
+}
+
+struct Engine<Sink> {
+    machine: Machine,
+    runtime: Runtime<Sink>,
+    steps: HashMap<NodeId, Arc<Step>>,
+    live: HashMap<NodeId, Live>,
+    timers: BinaryHeap<Reverse<(Instant, NodeId, Epoch)>>,
+    tell: UnboundedSender<Message>,
+}
+
+impl<Sink: FnMut(Event)> Engine<Sink> {
+    async fn turn(&mut self, mut told: UnboundedReceiver<Message>, signals: &mut UnboundedReceiver<Signal>) -> Outcome {
+        let mut input = Input::Begin;
+        loop {
+            for effect in self.machine.on(input, clock::now()) {
+                if let Effect::Finish(outcome) = effect {
+                    return outcome;
+                }
+                self.perform(effect);
+            }
+            input = loop {
+                let due = self.timers.peek().map(|Reverse((at, _, _))| *at);
+                tokio::select! {
+                    biased;
+                    Some(signal) = signals.recv() => break Input::Signal(signal),
+                    message = told.recv() => {
+                        let message = message.expect("the engine itself holds a sender");
+                        break self.hear(message);
+                    }
+                    () = sleep_until(due), if due.is_some() => {
+                        if let Some(Reverse((_, id, epoch))) = self.timers.pop() {
+                            break Input::Timer(id, epoch);
+                        }
+                    }
+                }
+            };
+        }
+    }
+
+    /// Turns what a task says into an input.
+    fn hear(&mut self, message: Message) -> Input {
+        match message {
+            Message::Report(id, life, report) => {
+                if matches!(report, Report::Exited(_)) {
+                    self.live.entry(id.clone()).or_default().stop_probing();
+                }
+                Input::Report(id, life, report)
+            }
+            Message::Running(id, life, running) => {
+                let Running { handle, control, exit } = running;
+                self.live.entry(id.clone()).or_default().control = Some(control);
+                let (tell, watched) = (self.tell.clone(), id.clone());
+                tokio::spawn(async move {
+                    let exit = exit.await;
+                    // The engine may be gone already; then nobody minds.
+                    let _ = tell.send(Message::Report(watched, life, Report::Exited(exit)));
+                });
+                Input::Report(id, life, Report::Started(handle))
+            }
+            Message::Left(left) => Input::Verified(left),
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start(id, life) => self.start(id, life),
+            Effect::Cancel(id, life) => self.cancel(id, life),
+            Effect::Probe(id, life) => self.probe(id, life),
+            Effect::Stop(id, life, grace) => {
+                self.with_control(id, life, move |control| control.stop(grace));
+            }
+            Effect::Kill(id, life) => self.with_control(id, life, |control| control.kill()),
+            Effect::Undo(id, life) => self.undo(id, life),
+            Effect::Arm(id, epoch, delay) => self.timers.push(Reverse((clock::now() + delay, id, epoch))),
+            Effect::Emit(event) => self.emit(event),
+            Effect::Verify => self.verify(),
+            Effect::Finish(_) => unreachable!("the loop ends on it"),
+        }
+    }
+
+    fn step(&self, id: &NodeId) -> Arc<Step> {
+        Arc::clone(self.steps.get(id).expect("the machine knows only nodes of the plan"))
+    }
+
+    fn start(&mut self, id: NodeId, life: Life) {
+        let step = self.step(&id);
+        let tell = self.tell.clone();
+        if matches!(step.node.work, Work::Expected) {
+            let _ = tell.send(Message::Report(id, life, Report::Started(Handle::External)));
+            return;
+        }
+        let logs = match id.service() {
+            Some(service) => {
+                self.runtime.logs.restarted(service);
+                self.runtime.logs.sink(service)
+            }
+            None => self.runtime.logs.null(),
+        };
+        let progress = {
+            let (tell, id) = (tell.clone(), id.clone());
+            Arc::new(move |progress| {
+                let _ = tell.send(Message::Report(id.clone(), life, Report::Progress(progress)));
+            })
+        };
+        let cx = StartContext {
+            node: id.clone(),
+            run: self.runtime.run.clone(),
+            action: step.action,
+            existing: step.existing.clone(),
+            logs,
+            progress,
+        };
+        let since = clock::timestamp();
+        let drivers = Arc::clone(&self.runtime.drivers);
+        let node = id.clone();
+        let task = tokio::spawn(async move {
+            let message = match drivers.start(&step.node.work, cx).await {
+                Ok(Started::Done) => Message::Report(node, life, Report::Done),
+                Ok(Started::Running(running)) => Message::Running(node, life, running),
+                Err(error) => Message::Report(node, life, Report::StartFailed(failure(&error))),
+            };
+            let _ = tell.send(message);
+        });
+        self.live.insert(id, Live { start: Some(task), since: Some(since), ..Live::default() });
+    }
+
+    fn cancel(&mut self, id: NodeId, life: Life) {
+        let Some(task) = self.live.get_mut(&id).and_then(|live| live.start.take()) else { return };
+        let tell = self.tell.clone();
+        task.abort();
+        tokio::spawn(async move {
+            // Where the task was done before it could be dropped, its own message is on the way and comes first.
+            if task.await.is_err_and(|error| error.is_cancelled()) {
+                let _ = tell.send(Message::Report(id, life, Report::Canceled));
+            }
+        });
+    }
+
+    fn probe(&mut self, id: NodeId, life: Life) {
+        let step = self.step(&id);
+        let (Some(spec), Some(service)) = (step.node.probe.clone(), id.service().cloned()) else { return };
+        let (control, since) = self.live.get(&id).map_or((None, None), |live| (live.control.clone(), live.since));
+        let cx = probe::Context { service, control, logs: self.runtime.logs.clone(), since };
+        let (tell, node) = (self.tell.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let answer = |text: &str| {
+                let _ = tell.send(Message::Report(node.clone(), life, Report::Answer(text.to_owned())));
+            };
+            let report = match probe::until_ready(&spec, &cx, answer).await {
+                Verdict::Ready => Report::Ready,
+                Verdict::Never { message, hints } => {
+                    let message = format!("`{node}` will not be ready: {message}");
+                    Report::Never(Failure { message, hints, ..Failure::default() })
+                }
+            };
+            let _ = tell.send(Message::Report(node, life, report));
+        });
+        self.live.entry(id).or_default().probe = Some(task.abort_handle());
+    }
+
+    /// Stops or kills a workload; a failure to do so is reported, success shows by its end.
+    fn with_control<F>(&mut self, id: NodeId, life: Life, ask: F)
+    where
+        F: FnOnce(&dyn Control) -> futures_util::future::BoxFuture<'static, Result<(), DriverError>>,
+    {
+        let live = self.live.entry(id.clone()).or_default();
+        live.stop_probing();
+        let Some(control) = &live.control else { return };
+        let asked = ask(control.as_ref());
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            if let Err(error) = asked.await {
+                let _ = tell.send(Message::Report(id, life, Report::StopFailed(describe(&error))));
+            }
+        });
+    }
+
+    fn undo(&mut self, id: NodeId, life: Life) {
+        let step = self.step(&id);
+        let (drivers, tell) = (Arc::clone(&self.runtime.drivers), self.tell.clone());
+        tokio::spawn(async move {
+            let report = match drivers.undo(&step.node.work).await {
+                Ok(()) => Report::Undone,
+                Err(error) => Report::UndoFailed(describe(&error)),
+            };
+            let _ = tell.send(Message::Report(id, life, report));
+        });
+    }
+
+    fn verify(&mut self) {
+        let (drivers, tell) = (Arc::clone(&self.runtime.drivers), self.tell.clone());
+        let mut runs = self.runtime.adopted.clone();
+        runs.push(self.runtime.run.clone());
+        tokio::spawn(async move {
+            let mut left = Vec::new();
+            for run in &runs {
+                left.extend(drivers.leftovers(run).await);
+            }
+            let _ = tell.send(Message::Left(left));
+        });
+    }
+
+    fn emit(&mut self, mut kind: EventKind) {
+        match &mut kind {
+            EventKind::Failed { node, failure } => self.add_evidence(node, failure),
+            EventKind::Receipt(receipt) => receipt.data = self.data(),
+            _ => {}
+        }
+        let at_ms = millis(clock::now().duration_since(self.runtime.began));
+        (self.runtime.sink)(Event { at_ms, kind });
+    }
+
+    /// Adds what the logs know to a failure.
+    fn add_evidence(&self, node: &NodeId, failure: &mut Failure) {
+        let Some(service) = node.service() else { return };
+        failure.first_error = self.runtime.logs.first_error(service).map(|line| line.text);
+        failure.log_tail = self.runtime.logs.tail(service, TAIL).into_iter().map(|line| line.text).collect();
+    }
+
+    /// What lives on after the run.
+    fn data(&self) -> Vec<String> {
+        let mut data: Vec<String> = self
+            .steps
+            .values()
+            .filter_map(|step| match &step.node.work {
+                Work::Volume(spec) => Some(format!("volume {}", spec.name)),
+                Work::Embedded(spec) => Some(spec.data.display().to_string()),
+                Work::Network(_)
+                | Work::Image(_)
+                | Work::Create(_)
+                | Work::Container(_)
+                | Work::Install(_)
+                | Work::Build(_)
+                | Work::Process(_)
+                | Work::Expected => None,
+            })
+            .collect();
+        data.sort();
+        data
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+/// What is known of a failed start.
+fn failure(error: &DriverError) -> Failure {
+    Failure {
+        message: describe(error),
+        hints: error.hints(),
+        environment: error.blame() == Blame::Environment,
+        ..Failure::default()
+    }
+}
+
+/// An error with its causes, on one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Transparent wrappers say the same thing twice.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

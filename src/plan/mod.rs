@@ -1,0 +1,174 @@
+//! What `up` will do and why: the stack, laid against what is there now.
+//!
+//! [`diff`] is a pure function; `up --dry-run` prints its result and the engine carries the same value out.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::driver::Work;
+use crate::driver::docker::{Observed, ObservedContainer};
+use crate::event::Action;
+use crate::name::{NodeId, RunId};
+use crate::stack::{Node, Stack};
+
+/// The label that carries Compose's hash of a container's configuration.
+const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+
+/// How long devctl looks for what somebody else should be running before it says that it is not there.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is to be done, in an order in which needed nodes come first.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// One step for each node of the stack.
+    pub steps: Vec<Step>,
+    /// Whether containers and networks outlive the run, for a faster next start.
+    pub keep: bool,
+}
+
+/// What is to be done with one node.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The node.
+    pub node: Node,
+    /// What to do.
+    pub action: Action,
+    /// The id of what exists already, where something does.
+    pub existing: Option<String>,
+    /// Why, in a few words.
+    pub cause: String,
+}
+
+/// What the machine looks like before the run.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// What the engine has, where one is used.
+    pub engine: Observed,
+    /// Runs of this project that died without cleaning up: what they left is ours to take over.
+    pub dead_runs: Vec<RunId>,
+}
+
+/// Lays a stack against what is there.
+pub fn diff(stack: &Stack, now: &Now) -> Plan {
+    let kept_any =
+        stack.nodes().any(|node| matches!(judge(node, stack, now, false).0, Action::Keep) && is_service(node));
+    let steps = stack
+        .nodes()
+        .map(|node| {
+            let (action, existing, cause) = judge(node, stack, now, kept_any);
+            let mut node = node.clone();
+            if action == Action::Expect {
+                node.ready_timeout = node.ready_timeout.min(EXPECTED_WITHIN);
+            }
+            Step { node, action, existing, cause }
+        })
+        .collect();
+    Plan { steps, keep: false }
+}
+
+fn is_service(node: &Node) -> bool {
+    matches!(node.id, NodeId::Service(_))
+}
+
+type Judgement = (Action, Option<String>, String);
+
+/// Decides on one node. `kept_any`: whether some container of the stack was running before and stays.
+fn judge(node: &Node, stack: &Stack, now: &Now, kept_any: bool) -> Judgement {
+    let engine = &now.engine;
+    match &node.work {
+        Work::Network(spec) => match engine.networks.get(&spec.name) {
+            None if spec.external => (Action::Create, None, "must exist already".to_owned()),
+            None => (Action::Create, None, "does not exist".to_owned()),
+            Some(ours) if spec.external || kept_any || !ours => (Action::Keep, None, "exists".to_owned()),
+            Some(_) => (Action::Adopt, None, "exists, and nothing uses it".to_owned()),
+        },
+        Work::Volume(spec) => {
+            if engine.volumes.contains(&spec.name) {
+                (Action::Keep, None, "exists".to_owned())
+            } else {
+                (Action::Create, None, "does not exist".to_owned())
+            }
+        }
+        Work::Image(spec) => match engine.images.get(&spec.reference) {
+            Some(id) if spec.pull != crate::driver::docker::PullPolicy::Always => {
+                (Action::Keep, Some(id.clone()), "the engine has it".to_owned())
+            }
+            Some(_) => (Action::Create, None, "its pull policy is `always`".to_owned()),
+            None => (Action::Create, None, "the engine does not have it".to_owned()),
+        },
+        Work::Create(spec) => container(node, spec, now).unwrap_or_else(absent),
+        Work::Container(_) => {
+            // The start follows the container it starts.
+            let create = node.id.service().cloned().map(NodeId::Create).and_then(|id| stack.node(&id));
+            match create.map(|create| judge(create, stack, now, kept_any)) {
+                Some((action @ (Action::Keep | Action::Adopt), existing, cause)) => (action, existing, cause),
+                Some((Action::Replace, _, cause)) => (Action::Start, None, cause),
+                Some((_, existing, cause)) => (Action::Start, existing, cause),
+                None => absent(),
+            }
+        }
+        Work::Install(_) => (Action::Create, None, "has the server's programs at hand".to_owned()),
+        Work::Embedded(_) | Work::Process(_) => (Action::Start, None, "does not run".to_owned()),
+        Work::Build(_) => (Action::Start, None, "builds what has changed".to_owned()),
+        Work::Expected => (Action::Expect, None, "somebody else runs it".to_owned()),
+    }
+}
+
+fn absent() -> Judgement {
+    (Action::Create, None, "does not exist".to_owned())
+}
+
+fn container(node: &Node, spec: &crate::driver::docker::ContainerSpec, now: &Now) -> Option<Judgement> {
+    let service = node.id.service()?;
+    let found: &ObservedContainer = now.engine.containers.get(service.as_str())?;
+    let existing = Some(found.id.clone());
+    if found.config_hash.as_ref() != spec.labels.get(CONFIG_HASH) {
+        return Some((Action::Replace, existing, "its configuration changed".to_owned()));
+    }
+    if now.engine.images.get(&spec.image).is_some_and(|id| *id != found.image_id) {
+        return Some((Action::Replace, existing, format!("the image `{}` changed", spec.image)));
+    }
+    let dead = found.run.as_ref().is_some_and(|run| now.dead_runs.iter().any(|dead| dead.as_str() == run));
+    Some(match (found.running, dead) {
+        (true, true) => (Action::Adopt, existing, "runs, left by a run that was killed".to_owned()),
+        (true, false) => (Action::Keep, existing, "runs and is up to date".to_owned()),
+        (false, _) => (Action::Start, existing, "exists and does not run".to_owned()),
+    })
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.steps.iter().map(|step| step.node.id.to_string().chars().count()).max().unwrap_or(0);
+        for step in &self.steps {
+            let verb = match (step.action, &step.node.work) {
+                (Action::Create, Work::Image(_)) => "pull",
+                (Action::Create, Work::Install(_)) => "install",
+                (Action::Create, _) => "create",
+                (Action::Start, Work::Build(_)) => "build",
+                (Action::Start, Work::Create(_)) => "reuse",
+                (Action::Start, _) => "start",
+                (Action::Replace, _) => "replace",
+                (Action::Keep, _) => "keep",
+                (Action::Adopt, _) => "adopt",
+                (Action::Expect, _) => "expect",
+            };
+            let needs: Vec<String> = step
+                .node
+                .needs
+                .iter()
+                .filter(|need| is_service_id(&need.on) && is_service_id(&step.node.id))
+                .map(|need| need.on.to_string())
+                .collect();
+            write!(f, "{verb:<8} {:<width$}  {}", step.node.id, step.cause)?;
+            if !needs.is_empty() {
+                write!(f, "; waits for {}", needs.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_service_id(id: &NodeId) -> bool {
+    matches!(id, NodeId::Service(_))
+}
