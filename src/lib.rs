@@ -19,3 +19,15 @@ pub mod engine;
 pub mod manifest;
 pub mod plan;
 pub mod stack;
+
+// Faces: people and other programs.
+mod cli;
+pub mod data;
+pub mod error;
+pub mod report;
+pub mod scaffold;
+
+/// Runs the command line and answers with its exit code.
+pub fn main() -> std::process::ExitCode {
+    cli::main(std::env::args_os())
+}

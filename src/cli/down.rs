@@ -1,0 +1,247 @@
+//! `devctl down`.
+
+use std::collections::HashSet;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use futures_util::future::join_all;
+
+use super::{Context, output};
+use crate::advice::Blame;
+use crate::driver::docker::Docker;
+use crate::driver::embedded::Embedded;
+use crate::driver::process::Processes;
+use crate::error::Error;
+use crate::manifest::{self, DriverChoice, Manifest};
+use crate::name::{ProjectName, RunId};
+use crate::os::process::{self, Kill};
+use crate::state::StateDir;
+use crate::state::lock::Lock;
+use crate::state::record::Record;
+
+/// Stop and remove what is left of the stack
+///
+/// Stops the project's containers and processes, whoever started them, and removes its containers and networks. Volumes
+/// and data live on unless `--volumes` is given.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  devctl down                stop everything, keep the data
+  devctl down --volumes      delete the data too, after asking
+  devctl down -v --yes       the same without asking")]
+pub(super) struct Args {
+    /// Delete volumes and embedded data too: databases start empty the next time
+    #[arg(short, long)]
+    volumes: bool,
+
+    /// Do not ask before deleting
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// What `devctl down` was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// `--volumes`.
+    pub(super) volumes: bool,
+    /// `--yes`.
+    pub(super) yes: bool,
+}
+
+impl Args {
+    pub(super) fn settings(self) -> Settings {
+        let Self { volumes, yes } = self;
+        Settings { volumes, yes }
+    }
+}
+
+/// Takes the stack down.
+pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
+    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let state = StateDir::of(&manifest.root);
+    let engine = reach_engine(&manifest, &context).await?;
+    if settings.volumes && !settings.yes {
+        confirm(&doomed(&manifest, &state, engine.as_ref()).await?)?;
+    }
+    stop_supervisor(&state).await?;
+    // Nobody may bring the stack up while it is taken down.
+    let run = RunId::from_random(rand::random());
+    let _lock = super::up::take_lock(&state, &run)?;
+    let mut done = Done::default();
+    done.processes += end_processes(&state, &run, &context).await;
+    if let Some(engine) = &engine {
+        remove_containers(engine, &manifest.project, &mut done).await?;
+        remove_networks(engine, &manifest.project, &mut done).await?;
+    }
+    if settings.volumes {
+        remove_data(&manifest, &state, engine.as_ref(), &mut done).await?;
+    }
+    Record::clear(&state).map_err(|error| Error::io("cannot remove the record of the last run", error))?;
+    output::print(&done.to_string(), context.color)?;
+    Ok(0)
+}
+
+/// What was taken down.
+#[derive(Debug, Default)]
+struct Done {
+    processes: usize,
+    containers: Vec<String>,
+    networks: Vec<String>,
+    data: Vec<String>,
+    left: Vec<String>,
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for name in &self.containers {
+            writeln!(f, "removed container {name}")?;
+        }
+        for name in &self.networks {
+            writeln!(f, "removed network {name}")?;
+        }
+        for name in &self.data {
+            writeln!(f, "deleted {name}")?;
+        }
+        for what in &self.left {
+            writeln!(f, "left {what}")?;
+        }
+        let Self { processes, containers, networks, .. } = self;
+        writeln!(
+            f,
+            "stopped {} and {}, removed {}; {} left",
+            count(containers.len(), "container", "containers"),
+            count(*processes, "process", "processes"),
+            count(networks.len(), "network", "networks"),
+            self.left.len()
+        )
+    }
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The engine, where this project may have something there. An engine that is away matters only to a project that
+/// insists on Docker.
+async fn reach_engine(manifest: &Manifest, context: &Context) -> Result<Option<Docker>, Error> {
+    if manifest.driver == DriverChoice::Embedded {
+        return Ok(None);
+    }
+    match Docker::connect(&context.env).await {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) if manifest.driver == DriverChoice::Docker => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What `--volumes` will delete.
+async fn doomed(manifest: &Manifest, state: &StateDir, engine: Option<&Docker>) -> Result<Vec<String>, Error> {
+    let mut doomed = Vec::new();
+    if let Some(engine) = engine {
+        let volumes = engine.project_volumes(&manifest.project).await?;
+        doomed.extend(volumes.into_iter().map(|name| format!("volume {name}")));
+    }
+    doomed.extend(Embedded::data_folders(&state.data()).into_iter().map(|path| format!("folder {}", path.display())));
+    Ok(doomed)
+}
+
+/// Asks whether to delete. Without somebody to ask, nothing is deleted.
+fn confirm(doomed: &[String]) -> Result<(), Error> {
+    if doomed.is_empty() {
+        return Ok(());
+    }
+    let refused = |why: &str| {
+        Error::new(Blame::Configuration, format!("nothing was deleted: {why}"))
+            .hint("`devctl down --volumes --yes` deletes without asking")
+    };
+    let mut stderr = io::stderr();
+    if !io::stdin().is_terminal() {
+        return Err(refused("there is nobody to ask"));
+    }
+    let question = format!("This deletes all data in:\n  {}\nType `yes` to go on: ", doomed.join("\n  "));
+    let failed = |error| Error::io("cannot ask on the terminal", error);
+    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(failed)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(refused("the answer was not `yes`")) }
+}
+
+/// Ends a devctl that runs the stack, the way Ctrl+C would, and waits until it is gone.
+async fn stop_supervisor(state: &StateDir) -> Result<(), Error> {
+    let cannot_look = |error| Error::io("cannot look at the project's lock", error);
+    let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(()) };
+    if holder.pid != 0 {
+        let asked = process::look(holder.pid).is_some_and(|devctl| process::signal(devctl.id, Kill::Term));
+        if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
+            let message = format!("cannot stop devctl (pid {}): it is another user's", holder.pid);
+            return Err(Error::new(Blame::Environment, message));
+        }
+    }
+    Lock::wait_until_free(state).await.map_err(cannot_look)
+}
+
+/// Ends what a run that died left of its processes.
+async fn end_processes(state: &StateDir, run: &RunId, context: &Context) -> usize {
+    let Some(dead) = Record::read(state).and_then(|record| record.run.parse::<RunId>().ok()) else { return 0 };
+    Processes::new(run.clone(), context.env.clone()).sweep(&dead).await.len()
+}
+
+/// Stops and removes the project's containers, those that need others first, as their labels tell.
+async fn remove_containers(engine: &Docker, project: &ProjectName, done: &mut Done) -> Result<(), Error> {
+    let mut left = engine.list_project(project).await?;
+    while !left.is_empty() {
+        let needed: HashSet<String> = left.iter().flat_map(|found| found.depends_on.iter().cloned()).collect();
+        let (mut now, mut later): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|found| !needed.contains(&found.service));
+        if now.is_empty() {
+            // Labels that go round in a circle tell no order.
+            std::mem::swap(&mut now, &mut later);
+        }
+        let removals = now.into_iter().map(async |found| {
+            let stopped = engine.stop_container(&found.id).await;
+            (engine.remove_container(&found.id).await.and(stopped), found.name)
+        });
+        for (removed, name) in join_all(removals).await {
+            match removed {
+                Ok(()) => done.containers.push(name),
+                Err(error) => done.left.push(format!("container {name}: {error}")),
+            }
+        }
+        left = later;
+    }
+    Ok(())
+}
+
+async fn remove_networks(engine: &Docker, project: &ProjectName, done: &mut Done) -> Result<(), Error> {
+    let networks = engine.project_networks(project).await?;
+    let removals = networks.into_iter().map(async |name| (engine.remove_network(&name).await, name));
+    for (removed, name) in join_all(removals).await {
+        match removed {
+            Ok(()) => done.networks.push(name),
+            Err(error) => done.left.push(format!("network {name}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+async fn remove_data(
+    manifest: &Manifest,
+    state: &StateDir,
+    engine: Option<&Docker>,
+    done: &mut Done,
+) -> Result<(), Error> {
+    if let Some(engine) = engine {
+        for name in engine.project_volumes(&manifest.project).await? {
+            match engine.remove_volume(&name).await {
+                Ok(()) => done.data.push(format!("volume {name}")),
+                Err(error) => done.left.push(format!("volume {name}: {error}")),
+            }
+        }
+    }
+    for path in Embedded::data_folders(&state.data()) {
+        match Embedded::remove_data(&path) {
+            Ok(()) => done.data.push(format!("folder {}", path.display())),
+            Err(error) => done.left.push(format!("folder {}: {error}", path.display())),
+        }
+    }
+    Ok(())
+}

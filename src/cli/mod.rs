@@ -1,0 +1,170 @@
+//! The command line: what can be typed, and one match from a command to what it does.
+//!
+//! clap stays in here. Each command has a file with its arguments, whose doc comments are the help, and a `run` that
+//! gets plain settings.
+
+mod completions;
+mod config;
+mod db;
+mod down;
+mod duration;
+mod logs;
+mod output;
+mod project;
+mod ps;
+#[cfg(test)]
+mod tests;
+mod up;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstream::ColorChoice;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::advice::Blame;
+use crate::error::Error;
+use crate::os::{env, files};
+
+/// Brings up a whole development stack from one command, knows when it is really ready, and leaves nothing behind.
+///
+/// devctl reads `devctl.toml` and the Compose files it names, starts containers (or the same services embedded, where
+/// there is no Docker) and the project's own programs, and waits until each answers its own protocol. Ctrl+C stops
+/// everything that was started.
+#[derive(Debug, Parser)]
+#[command(name = "devctl", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_long_help = "\
+Examples:
+  devctl up                    everything, in the foreground
+  devctl up --driver embedded  the same without Docker
+  devctl up api                one service and what it needs
+  devctl db shell              psql on the stack's database
+
+Exit codes:
+  0          done
+  1          a service or a command failed
+  2          usage or configuration
+  3          the machine is not fit: engine unreachable, port taken, tool missing
+  4          not ready in time
+  130, 143   interrupted before everything was ready")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Global {
+    /// Run as if started in this folder
+    #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
+    directory: Option<PathBuf>,
+
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Args),
+    Down(down::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Db(db::Args),
+    Config(config::Args),
+    Completions(completions::Args),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// What every command gets besides its own settings.
+#[derive(Clone, Debug)]
+struct Context {
+    /// The folder to start looking for the project in.
+    start: PathBuf,
+    /// The environment devctl was started with.
+    env: BTreeMap<String, String>,
+    /// Whether there are colours.
+    color: ColorChoice,
+}
+
+impl Context {
+    fn new(global: Global) -> Result<Self, Error> {
+        let current = || env::current_dir().map_err(|error| Error::io("cannot tell which folder this is", error));
+        let start = match global.directory {
+            None => current()?,
+            Some(folder) if !files::is_dir(&folder) => {
+                return Err(Error::new(Blame::Configuration, format!("there is no folder `{}`", folder.display())));
+            }
+            Some(folder) if folder.is_absolute() => folder,
+            Some(folder) => current()?.join(folder),
+        };
+        Ok(Self { start, env: env::all(), color: global.color.into() })
+    }
+}
+
+/// Parses the arguments, runs the command, prints its error, and answers with the exit code. The one place where a
+/// runtime is made, and only once the arguments are known to be right.
+pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Cli { global, command } = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads to its end (`devctl --help | head`) is no error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let color = global.color.into();
+    let code = Context::new(global).and_then(|context| run(command, context));
+    ExitCode::from(code.unwrap_or_else(|error| {
+        error.print(color);
+        error.exit_code()
+    }))
+}
+
+fn run(command: Command, context: Context) -> Result<u8, Error> {
+    match command {
+        Command::Completions(args) => completions::run(args.settings()),
+        Command::Config(args) => config::run(&args.settings(), &context),
+        Command::Up(args) => block_on(up::run(args.settings(), context)),
+        Command::Down(args) => block_on(down::run(args.settings(), context)),
+        Command::Ps(args) => block_on(ps::run(args.settings(), context)),
+        Command::Logs(args) => block_on(logs::run(args.settings(), context)),
+        Command::Db(args) => block_on(db::run(args.settings(), context)),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> {
+    // Two threads: one may be busy with a flood of logs while the other answers a signal. More would only cost memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("cannot start devctl's threads", error))?;
+    let code = runtime.block_on(work);
+    // A read of standard input that never comes back must not keep devctl from ending.
+    runtime.shutdown_background();
+    code
+}

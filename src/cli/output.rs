@@ -1,0 +1,25 @@
+//! What commands print on standard output.
+
+use std::io::{self, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+
+use crate::error::Error;
+
+/// Prints text on standard output, without its colours where these are not wanted. A reader that went away
+/// (`devctl config | head`) has seen enough.
+pub(super) fn print(text: &str, color: ColorChoice) -> Result<Printed, Error> {
+    let mut stdout = AutoStream::new(io::stdout(), color);
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Printed::All),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderGone),
+        Err(error) => Err(Error::io("cannot write to standard output", error)),
+    }
+}
+
+/// Whether anybody still reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Printed {
+    All,
+    ReaderGone,
+}

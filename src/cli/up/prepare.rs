@@ -1,0 +1,231 @@
+//! What `up` does before anything starts: who holds the project, what a dead run left, which driver, what is there,
+//! what is to be done, and whether the ports are free.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Settings;
+use crate::advice::Blame;
+use crate::cli::Context;
+use crate::driver::choice::{self, Choice, Wanted, Wish};
+use crate::driver::claim::{self, Claim};
+use crate::driver::docker::{Docker, Observed};
+use crate::driver::embedded::Embedded;
+use crate::driver::process::Processes;
+use crate::driver::{Drivers, Work};
+use crate::error::Error;
+use crate::event::Action;
+use crate::manifest::{self, DriverChoice, Manifest};
+use crate::name::{NodeId, RunId};
+use crate::plan::{self, Now, Plan};
+use crate::scaffold::env_file;
+use crate::stack::{self, Infra, Stack};
+use crate::state::StateDir;
+use crate::state::lock::{Attempt, Holder, Lock};
+use crate::state::record::Record;
+
+/// A run that can begin.
+pub(super) struct Prepared {
+    pub(super) stack: Stack,
+    pub(super) plan: Plan,
+    pub(super) drivers: Arc<Drivers>,
+    /// `docker`, `embedded` or `none`.
+    pub(super) driver: &'static str,
+    /// Why that one.
+    pub(super) why: String,
+    /// Runs that died and whose leftovers this one takes over.
+    pub(super) adopted: Vec<RunId>,
+    /// What else is worth saying before the run begins.
+    pub(super) notes: Vec<String>,
+}
+
+/// Takes the project for this run, or says who has it.
+pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
+    let holder = Holder { pid: std::process::id(), run: run.to_string() };
+    let attempt = Lock::take(state, &holder)
+        .map_err(|error| Error::io(format!("cannot lock `{}`", state.path().join("lock").display()), error))?;
+    match attempt {
+        Attempt::Held(lock) => Ok(lock),
+        Attempt::Taken(holder) => {
+            let who =
+                holder.map_or_else(|| "another devctl".to_owned(), |holder| format!("devctl (pid {})", holder.pid));
+            Err(Error::new(Blame::Environment, format!("this project is already up: {who} runs it"))
+                .hint("see it with `devctl ps` and `devctl logs -f`")
+                .hint("stop it with `devctl down`"))
+        }
+    }
+}
+
+/// Writes the environment files that are not there yet, and reads the manifest again where that changed anything.
+pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    let mut wrote = false;
+    for file in &manifest.env_files {
+        let outcome = env_file::ensure(&manifest.root, &file.path)?;
+        wrote |= outcome.note.is_some();
+        notes.extend(outcome.note.into_iter().chain(outcome.warnings));
+    }
+    if wrote {
+        *manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    }
+    Ok(notes)
+}
+
+/// Ends the processes of the last run, where that run died without doing so. Its containers are adopted by the plan.
+async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<String>) -> Vec<RunId> {
+    // The lock is ours, so whoever wrote the record is gone.
+    let Some(run) = Record::read(state).and_then(|record| record.run.parse::<RunId>().ok()) else { return Vec::new() };
+    let ended = processes.sweep(&run).await;
+    if !ended.is_empty() {
+        notes.push(format!("the last run was killed; stopped what it left: {}", ended.join(", ")));
+    }
+    vec![run]
+}
+
+/// What is to be done, found out without touching anything.
+pub(super) struct Survey {
+    pub(super) stack: Stack,
+    pub(super) plan: Plan,
+    /// `docker`, `embedded` or `none`.
+    pub(super) driver: &'static str,
+    /// Why that one.
+    pub(super) why: String,
+    engine: Option<Docker>,
+    observed: Observed,
+}
+
+/// Looks at what is there and plans. `dead_runs` are runs whose leftovers are ours to take over.
+pub(super) async fn survey(
+    manifest: &Manifest,
+    settings: &Settings,
+    dead_runs: Vec<RunId>,
+    env: &BTreeMap<String, String>,
+) -> Result<Survey, Error> {
+    let Infrastructure { kind, name, why, engine, observed, stack } = infrastructure(manifest, settings, env).await?;
+    let stack = match kind {
+        Infra::Docker => stack,
+        Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)?,
+    };
+    let now = Now { engine: observed, dead_runs };
+    let mut plan = plan::diff(&stack, &now);
+    plan.keep = settings.keep;
+    if let Some(limit) = settings.timeout {
+        for step in &mut plan.steps {
+            step.node.ready_timeout = limit;
+        }
+    }
+    Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine })
+}
+
+/// Decides everything that can be decided before the first start, and makes the ground ready for it. The project's lock
+/// must be held.
+pub(super) async fn prepare(
+    manifest: &Manifest,
+    settings: &Settings,
+    run: &RunId,
+    state: &StateDir,
+    env: &BTreeMap<String, String>,
+) -> Result<Prepared, Error> {
+    let processes = Processes::new(run.clone(), env.clone());
+    let embedded = Embedded::new(processes.clone(), env.clone());
+    let mut notes = Vec::new();
+    let adopted = clean_after_the_dead(state, &processes, &mut notes).await;
+    let survey = survey(manifest, settings, adopted.clone(), env).await?;
+    check_ports(&survey.plan, &survey.observed, survey.engine.as_ref()).await?;
+    let Survey { stack, plan, driver, why, engine, observed: _ } = survey;
+    let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });
+    Ok(Prepared { stack, plan, drivers, driver, why, adopted, notes })
+}
+
+/// What stands behind the containers of the stack.
+struct Infrastructure {
+    kind: Infra,
+    name: &'static str,
+    why: String,
+    engine: Option<Docker>,
+    observed: Observed,
+    /// The stack as Docker would run it; the others resolve it anew.
+    stack: Stack,
+}
+
+async fn infrastructure(
+    manifest: &Manifest,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> Result<Infrastructure, Error> {
+    let stack = stack::resolve(manifest, &settings.selection, Infra::Docker, env)?;
+    let nothing = |kind, name, why: &str, stack| Infrastructure {
+        kind,
+        name,
+        why: why.to_owned(),
+        engine: None,
+        observed: Observed::default(),
+        stack,
+    };
+    if settings.skip_docker {
+        return Ok(nothing(Infra::Expected, "none", "`--skip-docker`: somebody else runs it", stack));
+    }
+    let wanted = wanted(&stack);
+    if wanted.images.is_empty() {
+        return Ok(nothing(Infra::Docker, "none", "no containers in this run", stack));
+    }
+    let wish = match settings.driver.unwrap_or(manifest.driver) {
+        DriverChoice::Auto => Wish::Auto,
+        DriverChoice::Docker => Wish::Docker,
+        DriverChoice::Embedded => Wish::Embedded,
+    };
+    Ok(match choice::choose(wish, &wanted, env).await? {
+        Choice::Docker { engine, observed, why } => Infrastructure {
+            kind: Infra::Docker,
+            name: "docker",
+            why,
+            engine: Some(engine),
+            observed: *observed,
+            stack,
+        },
+        Choice::Embedded { why } => nothing(Infra::Embedded, "embedded", &why, stack),
+    })
+}
+
+/// What a stack wants to know of an engine.
+fn wanted(stack: &Stack) -> Wanted {
+    let mut wanted =
+        Wanted { project: stack.project().clone(), networks: Vec::new(), volumes: Vec::new(), images: Vec::new() };
+    for node in stack.nodes() {
+        match &node.work {
+            Work::Network(spec) => wanted.networks.push(spec.name.clone()),
+            Work::Volume(spec) => wanted.volumes.push(spec.name.clone()),
+            Work::Image(spec) => wanted.images.push((spec.reference.clone(), spec.pull)),
+            Work::Create(_)
+            | Work::Container(_)
+            | Work::Install(_)
+            | Work::Embedded(_)
+            | Work::Build(_)
+            | Work::Process(_)
+            | Work::Expected => {}
+        }
+    }
+    wanted
+}
+
+/// Makes sure that every port that the plan is about to open is free, except for those that a container about to be
+/// replaced gives back.
+async fn check_ports(plan: &Plan, observed: &Observed, engine: Option<&Docker>) -> Result<(), Error> {
+    let mut claims = Vec::new();
+    for step in &plan.steps {
+        let NodeId::Service(service) = &step.node.id else { continue };
+        match step.action {
+            Action::Keep | Action::Adopt | Action::Expect => continue,
+            Action::Create | Action::Start | Action::Replace => {}
+        }
+        let given_back = |port: u16| {
+            observed
+                .containers
+                .get(service.as_str())
+                .is_some_and(|found| found.running && found.ports.iter().any(|(_, host, _)| *host == port))
+        };
+        let wants = step.node.ports.iter().filter(|claim| !given_back(claim.port));
+        claims.extend(wants.map(|claim| Claim { service: service.clone(), ip: claim.ip, port: claim.port }));
+    }
+    Ok(claim::check(claims, engine).await?)
+}

@@ -1,0 +1,3 @@
+//! The verbs that work on a service's data.
+
+pub mod shell;

@@ -1,0 +1,326 @@
+//! Output for a person at a terminal: live lines while the stack comes up and goes down, a table of what runs where,
+//! and the merged logs between the two.
+//!
+//! All text goes through one place that takes the live lines off the screen first. indicatif's own `println` is not
+//! used: it prints nothing when the output is no terminal.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anstyle::Style;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::board::Board;
+use super::paint::{BAD, BOLD, DIM, GOOD, Paint, WARN};
+use super::phrase::DetailKind;
+use super::trace::Trace;
+use super::{LogPrinter, Options, Reporter, ServiceRow, clean, phrase, table, words};
+use crate::event::{Event, EventKind, Failure, Outcome};
+use crate::logs::{Delivery, LogLine};
+use crate::name::{NodeId, ServiceName};
+
+/// How often times on the screen move.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many lines that a service printed before everything was ready are shown, where it did not get ready.
+const EARLY_LINES: usize = 10;
+
+/// Where a [`Pretty`] draws.
+pub(super) struct Screen {
+    /// Where live lines are drawn.
+    pub(super) live: ProgressDrawTarget,
+    /// Where everything else goes: the same terminal.
+    pub(super) out: Box<dyn Write + Send>,
+    /// The terminal's width now, where it is one.
+    pub(super) width: Box<dyn Fn() -> Option<u16> + Send>,
+}
+
+/// Prints events and log lines for a person.
+pub(super) struct Pretty {
+    lines: MultiProgress,
+    bars: Vec<(ProgressBar, String)>,
+    out: Box<dyn Write + Send>,
+    width: Box<dyn Fn() -> Option<u16> + Send>,
+    paint: Paint,
+    rows: Vec<ServiceRow>,
+    verbose: bool,
+    board: Board,
+    trace: Trace,
+    stage: Stage,
+    printer: LogPrinter,
+    early: HashMap<ServiceName, VecDeque<LogLine>>,
+}
+
+/// What the screen shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Running,
+    Stopping,
+    Over,
+}
+
+impl Pretty {
+    pub(super) fn new(screen: Screen, options: Options, paint: Paint) -> Self {
+        let Options { rows, needs, verbose, color: _ } = options;
+        Self {
+            lines: MultiProgress::with_draw_target(screen.live),
+            bars: Vec::new(),
+            out: screen.out,
+            width: screen.width,
+            paint,
+            printer: LogPrinter::with(rows.iter().map(|row| &row.name), paint),
+            rows,
+            verbose,
+            board: Board::default(),
+            trace: Trace::new(needs),
+            stage: Stage::Starting,
+            early: HashMap::new(),
+        }
+    }
+
+    /// Prints text above the live lines.
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Self { lines, out, .. } = self;
+        lines.suspend(|| {
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })
+    }
+
+    /// Makes the live lines these.
+    fn show(&mut self, lines: Vec<String>) {
+        while self.bars.len() > lines.len() {
+            if let Some((bar, _)) = self.bars.pop() {
+                bar.finish_and_clear();
+                self.lines.remove(&bar);
+            }
+        }
+        for (i, line) in lines.into_iter().enumerate() {
+            match self.bars.get_mut(i) {
+                Some((_, shown)) if *shown == line => {}
+                Some((bar, shown)) => {
+                    bar.set_message(line.clone());
+                    *shown = line;
+                }
+                None => {
+                    let bar = self.lines.add(ProgressBar::new_spinner().with_style(line_style()));
+                    bar.set_message(line.clone());
+                    self.bars.push((bar, line));
+                }
+            }
+        }
+    }
+
+    fn hint(&self, text: &str) -> String {
+        format!("  {} {}\n", self.paint.paint(WARN, "hint:"), clean::first_line(text))
+    }
+
+    /// The block about a failure: everything that is known of it.
+    fn failure(&self, node: &NodeId, failure: &Failure) -> String {
+        let title = format!("{} {node}: {}", self.paint.paint(BAD, "error:"), clean::first_line(&failure.message));
+        let mut text = format!("{title}\n");
+        for detail in phrase::failure_details(failure) {
+            let line = match detail.kind {
+                DetailKind::Fact => format!("  {}\n", detail.text),
+                DetailKind::Log => format!("  {}\n", self.paint.paint(DIM, &detail.text)),
+                DetailKind::Hint => self.hint(detail.text.trim_start_matches("hint: ")),
+            };
+            text.push_str(&line);
+        }
+        text
+    }
+
+    fn ready(&self, elapsed_ms: u64, unready: &[ServiceName]) -> String {
+        let mut text = String::from("\n");
+        text.push_str(&table::render(&self.rows, &self.board, (self.width)(), self.paint));
+        text.push('\n');
+        if let Some(path) = self.trace.critical_path() {
+            let _ = writeln!(text, "{}", self.paint.paint(DIM, &path));
+        }
+        let took = words::duration(elapsed_ms);
+        let headline = if unready.is_empty() {
+            self.paint.paint(GOOD, &format!("Ready in {took}"))
+        } else {
+            self.paint.paint(WARN, &format!("Up in {took}, not ready: {}", words::comma(unready)))
+        };
+        let _ = writeln!(text, "{headline} · Ctrl+C stops everything\n");
+        for service in unready {
+            for line in self.early.get(service).into_iter().flatten() {
+                let _ = writeln!(text, "{}", self.printer.line(line));
+            }
+        }
+        text
+    }
+
+    /// A line about a service among the logs, in the place where its own lines are.
+    fn among_logs(&self, node: &NodeId, style: Style, text: &str) -> String {
+        let prefix = match node.service() {
+            Some(service) => self.printer.prefix(service),
+            None => self.paint.paint(DIM, &format!("{node} |")),
+        };
+        format!("{prefix} {}\n", self.paint.paint(style, text))
+    }
+
+    fn text_of(&self, event: &Event) -> String {
+        match &event.kind {
+            EventKind::RunStarted { project, driver, why, .. } => {
+                format!("{} {}\n", self.paint.paint(BOLD, project.as_str()), {
+                    self.paint.paint(DIM, &format!("with {driver}: {}", clean::first_line(why)))
+                })
+            }
+            EventKind::Note { message } => format!("{}\n", clean::first_line(message)),
+            EventKind::Warning { node, message, hints } => {
+                let node = node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default();
+                let mut text = format!("{} {node}{}\n", self.paint.paint(WARN, "warning:"), clean::first_line(message));
+                for hint in hints {
+                    text.push_str(&self.hint(hint));
+                }
+                text
+            }
+            EventKind::Failed { node, failure } => self.failure(node, failure),
+            EventKind::StackReady { elapsed_ms, unready } => self.ready(*elapsed_ms, unready),
+            EventKind::StackStopping { cause } => {
+                format!("\n{}\n", self.paint.paint(BOLD, &format!("Stopping: {}", phrase::stop_cause(*cause))))
+            }
+            EventKind::Killing { node } => {
+                format!("{}\n", self.paint.paint(WARN, &format!("{node} did not stop and was killed")))
+            }
+            EventKind::Receipt(receipt) => {
+                let mut text = phrase::receipt_lines(receipt).join("\n");
+                text.push('\n');
+                for line in phrase::left_lines(receipt) {
+                    let _ = writeln!(text, "{}", self.paint.paint(BAD, &line));
+                }
+                text
+            }
+            EventKind::Finished { outcome, .. } => match outcome {
+                Outcome::Done | Outcome::Failed | Outcome::Environment | Outcome::NotReady => String::new(),
+                Outcome::Interrupted(_) => "Interrupted before everything was ready\n".to_owned(),
+            },
+            EventKind::Restarting { node, attempt, delay_ms, exit } => {
+                self.among_logs(node, WARN, &phrase::restarting(*attempt, *delay_ms, exit))
+            }
+            // While everything is up, a service that comes back or goes is news; before and after, the live lines tell.
+            EventKind::Ready { node, elapsed_ms, .. } if self.stage == Stage::Running => {
+                self.among_logs(node, GOOD, &format!("ready in {}", words::duration(*elapsed_ms)))
+            }
+            EventKind::Stopped { node, exit } if self.stage == Stage::Running => {
+                self.among_logs(node, WARN, &format!("ended ({exit})"))
+            }
+            EventKind::Waiting { .. }
+            | EventKind::Starting { .. }
+            | EventKind::Progress { .. }
+            | EventKind::Started { .. }
+            | EventKind::Probing { .. }
+            | EventKind::Ready { .. }
+            | EventKind::Completed { .. }
+            | EventKind::Stopping { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Removed { .. } => String::new(),
+        }
+    }
+}
+
+impl Reporter for Pretty {
+    fn event(&mut self, event: &Event, _now_ms: u64) -> io::Result<()> {
+        self.board.on(event);
+        self.trace.on(event);
+        match &event.kind {
+            EventKind::RunStarted { services, .. } => {
+                self.printer = LogPrinter::with(services, self.paint);
+            }
+            EventKind::StackReady { .. } => {
+                self.stage = Stage::Running;
+                self.show(Vec::new());
+            }
+            EventKind::StackStopping { .. } => {
+                // What did not come up stays readable above the stopping.
+                self.stage = Stage::Stopping;
+                self.show(Vec::new());
+            }
+            EventKind::Receipt(_) | EventKind::Finished { .. } => {
+                self.stage = Stage::Over;
+                self.show(Vec::new());
+            }
+            EventKind::Note { .. }
+            | EventKind::Warning { .. }
+            | EventKind::Waiting { .. }
+            | EventKind::Starting { .. }
+            | EventKind::Progress { .. }
+            | EventKind::Started { .. }
+            | EventKind::Probing { .. }
+            | EventKind::Ready { .. }
+            | EventKind::Completed { .. }
+            | EventKind::Failed { .. }
+            | EventKind::Restarting { .. }
+            | EventKind::Stopping { .. }
+            | EventKind::Killing { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Removed { .. } => {}
+        }
+        let text = self.text_of(event);
+        if matches!(event.kind, EventKind::StackReady { .. }) {
+            self.early.clear();
+        }
+        self.print(&text)
+    }
+
+    fn logs(&mut self, delivery: &Delivery) -> io::Result<()> {
+        let shown = self.verbose || matches!(self.stage, Stage::Running | Stage::Stopping | Stage::Over);
+        let mut text = String::new();
+        match delivery {
+            Delivery::Lines(lines) if shown => {
+                for line in lines {
+                    let _ = writeln!(text, "{}", self.printer.line(line));
+                }
+            }
+            Delivery::Lines(lines) => {
+                for line in lines {
+                    let early = self.early.entry(line.service.clone()).or_default();
+                    if early.len() == EARLY_LINES {
+                        early.pop_front();
+                    }
+                    early.push_back(line.clone());
+                }
+            }
+            Delivery::Dropped(count) if shown => text = self.paint.paint(DIM, &super::dropped(*count)),
+            Delivery::Dropped(_) => {}
+        }
+        self.print(&text)
+    }
+
+    fn refresh(&mut self, now_ms: u64) {
+        let lines = match self.stage {
+            Stage::Starting => self.board.starting_lines(now_ms, (self.width)().unwrap_or(u16::MAX), self.paint),
+            Stage::Stopping => self.board.stopping_lines(now_ms, self.paint),
+            Stage::Running | Stage::Over => Vec::new(),
+        };
+        self.show(lines);
+    }
+
+    fn tick(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Starting | Stage::Stopping => Some(TICK),
+            // Nothing moves by itself while everything runs: devctl sleeps.
+            Stage::Running | Stage::Over => None,
+        }
+    }
+}
+
+impl Drop for Pretty {
+    /// Takes the live lines off the screen on every way out, an error or a panic among them.
+    fn drop(&mut self) {
+        self.show(Vec::new());
+    }
+}
+
+/// A live line is one line: cut at the terminal's edge, whatever its width becomes.
+fn line_style() -> ProgressStyle {
+    ProgressStyle::with_template("{wide_msg}").expect("the template is constant and valid")
+}

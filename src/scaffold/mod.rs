@@ -1,0 +1,3 @@
+//! What devctl writes into a project when something is missing there.
+
+pub mod env_file;
