@@ -1,0 +1,24 @@
+//! The REST API: the menu with search, and its health. It owns the schema of `menu_ops`: it migrates the database and
+//! fills an empty one before it accepts the first connection.
+
+/// The service's own configuration.
+pub mod config;
+/// Opaque page marks.
+mod cursor;
+/// Connections to PostgreSQL.
+pub mod database;
+/// Vectors for search by likeness, without a model.
+pub mod embed;
+/// How the service and what it needs are doing.
+mod health;
+/// Categories and products over HTTP.
+mod menu;
+/// Bringing the schema up to date.
+pub mod migrate;
+/// Fills an empty database.
+pub mod seed;
+/// Start, routes and end.
+pub mod server;
+
+pub use config::Config;
+pub use server::{Server, StartError};

@@ -1,0 +1,318 @@
+//! Categories and products over HTTP: lists by name with keyset pages, search by likeness, and single products.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use pgvector::Vector;
+use serde::Serialize;
+use svc_common::params::Params;
+use svc_common::problem::{FieldError, Problem};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::cursor::{self, After};
+use crate::database::{ApiError, Database};
+use crate::embed;
+
+const DEFAULT_LIMIT: u8 = 20;
+const MAX_LIMIT: u8 = 100;
+const MAX_QUERY_CHARS: usize = 200;
+
+#[derive(Serialize)]
+pub(crate) struct Category {
+    id: Uuid,
+    slug: String,
+    name: String,
+    position: i32,
+    products: i64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Product {
+    id: Uuid,
+    category: CategoryName,
+    name: String,
+    description: String,
+    price_cents: i32,
+    currency: String,
+    allergens: Vec<String>,
+    tags: Vec<String>,
+    available: bool,
+    version: i32,
+    /// How alike the product and the query are, from -1 to 1; only in search results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct CategoryName {
+    slug: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    next_cursor: Option<String>,
+}
+
+const COLUMNS: &str = "p.id, c.slug, c.name, p.name, p.description, p.price_cents, p.currency, p.allergens, p.tags, \
+                       p.available, p.version";
+
+impl Product {
+    fn from_row(row: &Row) -> Self {
+        Self {
+            id: row.get(0),
+            category: CategoryName { slug: row.get(1), name: row.get(2) },
+            name: row.get(3),
+            description: row.get(4),
+            price_cents: row.get(5),
+            currency: row.get(6),
+            allergens: row.get(7),
+            tags: row.get(8),
+            available: row.get(9),
+            version: row.get(10),
+            score: None,
+        }
+    }
+}
+
+/// `GET /api/categories`
+pub(crate) async fn categories(
+    State(database): State<Database>,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Json<Page<Category>>, ApiError> {
+    Params::new(given, &[]).finish()?;
+    let client = database.client().await?;
+    let statement = client
+        .prepare_cached(
+            "SELECT c.id, c.slug, c.name, c.position, count(p.id) FROM categories c \
+             LEFT JOIN products p ON p.category_id = c.id GROUP BY c.id ORDER BY c.position, c.slug",
+        )
+        .await?;
+    let rows = client.query(&statement, &[]).await?;
+    let items = rows
+        .iter()
+        .map(|row| Category {
+            id: row.get(0),
+            slug: row.get(1),
+            name: row.get(2),
+            position: row.get(3),
+            products: row.get(4),
+        })
+        .collect();
+    Ok(Json(Page { items, next_cursor: None }))
+}
+
+/// `GET /api/products/{id}`
+pub(crate) async fn product(
+    State(database): State<Database>,
+    Path(id): Path<String>,
+) -> Result<Json<Product>, ApiError> {
+    let Ok(id) = Uuid::try_parse(&id) else {
+        let error = FieldError::path("id", "invalid", format!("`{id}` is not a product id, which is a UUID"));
+        return Err(Problem::validation(vec![error]).into());
+    };
+    let client = database.client().await?;
+    let statement = client
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM products p JOIN categories c ON c.id = p.category_id WHERE p.id = $1"
+        ))
+        .await?;
+    match client.query_opt(&statement, &[&id]).await? {
+        Some(row) => Ok(Json(Product::from_row(&row))),
+        None => Err(Problem::not_found(format!("there is no product `{id}`")).into()),
+    }
+}
+
+/// What `GET /api/products` was asked for.
+struct Wish {
+    category: Option<String>,
+    query: Option<(String, Vector)>,
+    after: Option<After>,
+    limit: u8,
+}
+
+impl Wish {
+    fn read(given: Vec<(String, String)>) -> Result<Self, Problem> {
+        let mut params = Params::new(given, &["limit", "cursor", "category", "q"]);
+        let limit = params.read("limit", parse_limit);
+        let category = params.read("category", parse_slug);
+        let query = params.read("q", parse_query);
+        let list = [category.as_deref(), query.as_ref().map(|(text, _)| text.as_str())];
+        let after = params.read("cursor", |cursor| cursor::decode(&list, cursor).map_err(str::to_owned));
+        params.finish()?;
+        Ok(Self { category, query, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+    }
+
+    fn list(&self) -> [Option<&str>; 2] {
+        [self.category.as_deref(), self.query.as_ref().map(|(text, _)| text.as_str())]
+    }
+}
+
+fn parse_limit(value: &str) -> Result<u8, String> {
+    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| format!("has to be a number from 1 to {MAX_LIMIT}"))
+}
+
+fn parse_slug(value: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits { Ok(value.to_owned()) } else { Err("has to be a category's slug, such as `desserts`".to_owned()) }
+}
+
+fn parse_query(value: &str) -> Result<(String, Vector), String> {
+    if value.chars().count() > MAX_QUERY_CHARS {
+        return Err(format!("is longer than {MAX_QUERY_CHARS} characters"));
+    }
+    match embed::embed(value) {
+        Some(vector) => Ok((value.to_owned(), Vector::from(vector))),
+        None => Err("has no word to search for".to_owned()),
+    }
+}
+
+/// `GET /api/products?limit&cursor&category&q`
+pub(crate) async fn products(
+    State(database): State<Database>,
+    Query(given): Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    let wish = Wish::read(given)?;
+    let client = database.client().await?;
+    if let Some(slug) = &wish.category {
+        let statement = client.prepare_cached("SELECT 1 FROM categories WHERE slug = $1").await?;
+        if client.query_opt(&statement, &[slug]).await?.is_none() {
+            let error = FieldError::query("category", "unknown", format!("there is no category `{slug}`"));
+            return Err(Problem::validation(vec![error]).into());
+        }
+    }
+    // One row more than the page shows whether there is another page.
+    let rows_wanted = i64::from(wish.limit) + 1;
+    let limit = usize::from(wish.limit);
+    let mut items: Vec<(Product, After)> = match &wish.query {
+        None => {
+            let (name, id) = match &wish.after {
+                Some(After::Name(name, id)) => (Some(name), Some(id)),
+                Some(After::Distance(..)) | None => (None, None),
+            };
+            let statement = client
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM products p JOIN categories c ON c.id = p.category_id \
+                     WHERE ($1::text IS NULL OR c.slug = $1) \
+                     AND ($2::text IS NULL OR (p.name, p.id) > ($2, $3::uuid)) ORDER BY p.name, p.id LIMIT $4"
+                ))
+                .await?;
+            let rows = client.query(&statement, &[&wish.category, &name, &id, &rows_wanted]).await?;
+            let item = |row: &Row| {
+                let product = Product::from_row(row);
+                let after = After::Name(product.name.clone(), product.id);
+                (product, after)
+            };
+            rows.iter().map(item).collect()
+        }
+        Some((_, vector)) => {
+            let (distance, id) = match &wish.after {
+                Some(After::Distance(bits, id)) => (Some(f64::from_bits(*bits)), Some(id)),
+                Some(After::Name(..)) | None => (None, None),
+            };
+            let statement = client
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS}, p.embedding <=> $1 FROM products p JOIN categories c ON c.id = p.category_id \
+                     WHERE p.embedding_model = $2 AND ($3::text IS NULL OR c.slug = $3) \
+                     AND ($4::float8 IS NULL OR (p.embedding <=> $1, p.id) > ($4, $5::uuid)) \
+                     ORDER BY p.embedding <=> $1, p.id LIMIT $6"
+                ))
+                .await?;
+            let rows = client
+                .query(&statement, &[vector, &embed::MODEL, &wish.category, &distance, &id, &rows_wanted])
+                .await?;
+            let item = |row: &Row| {
+                let distance: f64 = row.get(11);
+                let product = Product { score: Some(1.0 - distance), ..Product::from_row(row) };
+                let after = After::Distance(distance.to_bits(), product.id);
+                (product, after)
+            };
+            rows.iter().map(item).collect()
+        }
+    };
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor =
+        if more { items.last().map(|(_, after)| cursor::encode(&wish.list(), after.clone())) } else { None };
+    let items = items.into_iter().map(|(product, _)| product).collect();
+    let link = next_cursor.as_deref().and_then(|cursor| next_link(&wish, cursor));
+    let mut response = Json(Page::<Product> { items, next_cursor }).into_response();
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// The address of the next page, for clients that follow `Link` headers.
+fn next_link(wish: &Wish, cursor: &str) -> Option<HeaderValue> {
+    let mut url = format!("</api/products?limit={}&cursor={cursor}", wish.limit);
+    for (name, value) in ["category", "q"].into_iter().zip(wish.list()) {
+        if let Some(value) = value {
+            url.push('&');
+            url.push_str(name);
+            url.push('=');
+            percent_encode(value, &mut url);
+        }
+    }
+    url.push_str(">; rel=\"next\"");
+    HeaderValue::from_str(&url).ok()
+}
+
+fn percent_encode(value: &str, into: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            into.push('%');
+            into.push(char::from(HEX[usize::from(byte >> 4)]));
+            into.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(pairs: &[(&str, &str)]) -> Vec<(String, &'static str)> {
+        let given = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        match Wish::read(given) {
+            Ok(_) => Vec::new(),
+            Err(problem) => problem.errors.into_iter().map(|error| (error.pointer, error.code)).collect(),
+        }
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_named() {
+        assert_eq!(problem(&[]), []);
+        assert_eq!(problem(&[("limit", "100"), ("category", "pizza"), ("q", "é")]), []);
+        for limit in ["0", "101", "-1", "ten", "", "1e1"] {
+            assert_eq!(problem(&[("limit", limit)]), [("/query/limit".to_owned(), "invalid")], "{limit}");
+        }
+        assert_eq!(
+            problem(&[("limit", "0"), ("a/b~", "1"), ("q", "!"), ("category", "P"), ("cursor", "x"), ("q", "y")]),
+            [
+                ("/query/a~1b~0".to_owned(), "unknown"),
+                ("/query/q".to_owned(), "repeated"),
+                ("/query/limit".to_owned(), "invalid"),
+                ("/query/category".to_owned(), "invalid"),
+                ("/query/q".to_owned(), "invalid"),
+                ("/query/cursor".to_owned(), "invalid"),
+            ]
+        );
+        assert_eq!(problem(&[("q", &"x".repeat(201))]).len(), 1);
+    }
+
+    #[test]
+    fn links_are_encoded() {
+        let wish = Wish::read(vec![("q".to_owned(), "jamón & \"co\"".to_owned())]).unwrap_or_else(|_| unreachable!());
+        let link = next_link(&wish, "abc").unwrap();
+        assert_eq!(link, "</api/products?limit=20&cursor=abc&q=jam%C3%B3n%20%26%20%22co%22>; rel=\"next\"");
+    }
+}
