@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse, Response};
-use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use svc_common::chain;
 use svc_common::problem::Problem;
 use tokio_postgres::config::Host;
@@ -136,10 +136,6 @@ impl Database {
             .max_size(16)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts { wait: second, create: second, recycle: second })
-            .post_create(Hook::sync_fn(|_, _| {
-                tracing::debug!("opened a database connection");
-                Ok(())
-            }))
             .build()
             .expect("a runtime is given, so that the timeouts work");
         Self { pool }

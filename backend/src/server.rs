@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use svc_common::config::Origins;
 use svc_common::listener::{self, ListenError};
+use svc_common::problem::Problem;
 use svc_common::process::{EXIT_ENVIRONMENT, Fatal};
 use svc_common::request;
 use svc_common::shutdown::Shutdown;
@@ -24,6 +28,10 @@ use crate::{menu, seed};
 /// How long requests under way may take after a stop was asked for. A supervisor that kills after ten seconds, as is
 /// usual, must not be the one who ends us.
 const DRAIN: Duration = Duration::from_secs(8);
+
+/// How long a request may take in all. The server's own time limits come first; this one is for a database that hangs
+/// and cannot keep them. Shorter than the drain, so that no request is cut off by it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +119,14 @@ fn routes(database: Database, vitals: Vitals, origins: &Origins) -> Router {
         .route("/api/products", get(menu::products))
         .route("/api/products/{id}", get(menu::product))
         .with_state(database);
-    health.merge(menu).layer(axum::middleware::from_fn(request::observe)).layer(cors(origins))
+    health.merge(menu).layer(from_fn(in_time)).layer(from_fn(request::observe)).layer(cors(origins))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("the answer took too long").into_response(),
+    }
 }
 
 fn cors(origins: &Origins) -> CorsLayer {

@@ -7,6 +7,7 @@ mod service;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
@@ -222,7 +223,6 @@ async fn a_slow_client_is_let_go_and_costs_the_others_nothing() {
         for _ in 0..8 {
             sender.say(&format!(r#"{{"n":{count},"filler":"{filler}"}}"#)).await;
             assert_eq!(healthy.next().await["data"]["n"], count);
-            assert_eq!(healthy_code(&mut sender).await, None);
             count += 1;
         }
         assert!(count < 4000, "nobody was let go");
@@ -232,15 +232,6 @@ async fn a_slow_client_is_let_go_and_costs_the_others_nothing() {
     sender.say("after").await;
     assert_eq!(healthy.next().await["data"], "after");
     service.stop();
-}
-
-/// Whether a client that hears nothing was closed meanwhile.
-async fn healthy_code(client: &mut Client) -> Option<Message> {
-    tokio::select! {
-        biased;
-        frame = client.socket.next() => Some(frame.unwrap().unwrap()),
-        () = std::future::ready(()) => None,
-    }
 }
 
 #[tokio::test]
@@ -310,7 +301,8 @@ async fn a_silent_client_is_let_go_and_a_living_one_is_not() {
     let variables =
         [("PORT", "0"), ("REDIS_URL", redis.as_str()), ("JWT_SECRET", secret), ("TABLE_TOKEN_SECRET", secret)];
     let mut config = Config::read(svc_common::config::Vars::from_pairs(variables)).unwrap();
-    config.limits.ping_every = std::time::Duration::from_millis(50);
+    config.limits.ping_every = Duration::from_millis(50);
+    config.limits.pong_within = Duration::from_secs(2);
     let shutdown = svc_common::shutdown::Shutdown::new();
     let server = Server::start(&config, &shutdown).await.unwrap();
     let address = server.address();
@@ -332,7 +324,7 @@ async fn a_silent_client_is_let_go_and_a_living_one_is_not() {
     })
     .await;
     assert_eq!(silent.close_code().await, 4103);
-    assert!(timeout(std::time::Duration::ZERO, &mut living).await.is_err(), "the living one was let go");
+    assert!(timeout(Duration::ZERO, &mut living).await.is_err(), "the living one was let go");
     shutdown.request();
     running.await.unwrap();
 }
