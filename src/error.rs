@@ -144,28 +144,21 @@ fn all_problems(problems: &[Problem]) -> String {
     text
 }
 
-/// A mistake as compilers show it: message, place, the line, a mark under the wrong part, what would be right.
+/// The block that the manifest makes of a mistake, in colours.
 fn one_problem(problem: &Problem) -> String {
-    let Problem { file, at, message, excerpt, help } = problem;
-    let mut text = format!("{ERROR}error:{ERROR:#} {BOLD}{}{BOLD:#}\n", indented(message));
-    let number = at.map(|(line, _)| line.to_string()).unwrap_or_default();
-    let margin = " ".repeat(number.len().max(1));
-    let place = match at {
-        Some((line, column)) => format!("{}:{line}:{column}", file.display()),
-        None => file.display().to_string(),
-    };
-    let _ = writeln!(text, "{margin}{PLACE}-->{PLACE:#} {place}");
-    if let (Some((line, marked)), Some((_, column))) = (excerpt, at) {
-        // Tabs are kept, so that the mark stands under what it marks however wide they are.
-        let before: String =
-            line.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let mark = "^".repeat((*marked).max(1));
-        let _ = writeln!(text, "{margin} {PLACE}|{PLACE:#}");
-        let _ = writeln!(text, "{PLACE}{number} |{PLACE:#} {}", line.trim_end());
-        let _ = writeln!(text, "{margin} {PLACE}|{PLACE:#} {before}{ERROR}{mark}{ERROR:#}");
-    }
-    if let Some(help) = help {
-        let _ = writeln!(text, "{margin} {PLACE}={PLACE:#} {HINT}help:{HINT:#} {}", indented(help));
+    let mut text = String::new();
+    for line in problem.render("error").lines() {
+        if let Some(message) = line.strip_prefix("error: ") {
+            let _ = writeln!(text, "{ERROR}error:{ERROR:#} {BOLD}{message}{BOLD:#}");
+        } else if let Some((margin, help)) = line.split_once("= help: ") {
+            let _ = writeln!(text, "{margin}{PLACE}={PLACE:#} {HINT}help:{HINT:#} {help}");
+        } else if let Some((margin, place)) = line.split_once("--> ") {
+            let _ = writeln!(text, "{margin}{PLACE}-->{PLACE:#} {place}");
+        } else if let Some((margin, marks)) = line.split_once(" | ").filter(|(_, rest)| rest.trim().starts_with('^')) {
+            let _ = writeln!(text, "{margin} {PLACE}|{PLACE:#} {ERROR}{marks}{ERROR:#}");
+        } else {
+            let _ = writeln!(text, "{line}");
+        }
     }
     text
 }

@@ -6,12 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::process::{self, Identity, Kill, Process, Table};
-
-/// The variable that names the run in the environment of all its processes.
-pub const RUN_COOKIE: &str = "DEVCTL_RUN";
-
-/// The variable that names the service in the environment of all its processes.
-pub const SERVICE_COOKIE: &str = "DEVCTL_SERVICE";
+use crate::env_vars;
 
 /// What to look for in an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +17,13 @@ pub struct Cookie {
 impl Cookie {
     /// The cookie of a whole run.
     pub fn of_run(run: &str) -> Self {
-        Self { entries: vec![format!("{RUN_COOKIE}={run}").into_bytes()] }
+        Self { entries: vec![format!("{}={run}", env_vars::RUN).into_bytes()] }
     }
 
     /// The cookie of one service of a run.
     pub fn of_service(run: &str, service: &str) -> Self {
         let mut cookie = Self::of_run(run);
-        cookie.entries.push(format!("{SERVICE_COOKIE}={service}").into_bytes());
+        cookie.entries.push(format!("{}={service}", env_vars::SERVICE).into_bytes());
         cookie
     }
 

@@ -15,6 +15,7 @@ use etcetera::BaseStrategy;
 use super::installed::{self, Installation, Origin};
 use super::wheel::Wheel;
 use super::{Error, Package, pip, unpack};
+use crate::env_vars;
 use crate::event::Progress;
 use crate::os::user::{self, User};
 
@@ -32,7 +33,7 @@ const LOCK_LOOK: Duration = Duration::from_millis(100);
 
 /// The folder of all entries.
 pub(super) fn folder(env: &BTreeMap<String, String>) -> Result<PathBuf, Error> {
-    if let Some(folder) = env.get("DEVCTL_CACHE_DIR").filter(|folder| !folder.is_empty()) {
+    if let Some(folder) = env.get(env_vars::CACHE_DIR).filter(|folder| !folder.is_empty()) {
         return std::path::absolute(folder).map_err(Error::io("find", folder));
     }
     if user::is_root() {
