@@ -102,7 +102,6 @@ pub struct Machine {
     was_ready: bool,
     /// The first failure decides how the run ends.
     failed: Option<Outcome>,
-    signals: u32,
     receipt: Receipt,
     out: Vec<Effect>,
 }
@@ -126,7 +125,6 @@ impl Machine {
             mode: Mode::Idle,
             was_ready: false,
             failed: None,
-            signals: 0,
             receipt: Receipt::default(),
             out: Vec::new(),
         }
@@ -493,20 +491,19 @@ impl Machine {
 
     // ---- teardown ----
 
-    /// The first signal stops gracefully, the second kills, the third waits for nothing. A stop that a failure began
-    /// counts as none: who presses Ctrl+C at that very moment has not asked for a kill.
+    /// The first signal stops gracefully, the next one kills, the one after that waits for nothing. Where a failure
+    /// began the stop, the first signal is the next one already: the user sees the stop, and wants it over.
     fn signal(&mut self, signal: Signal, now: Instant) {
-        self.signals += 1;
         match self.mode {
             Mode::Idle | Mode::Up => self.stop(StopCause::Signal(signal), now),
-            Mode::Stopping { outcome, since, kill: false } if self.signals == 2 => {
+            Mode::Stopping { outcome, since, kill: false } => {
                 self.mode = Mode::Stopping { outcome, since, kill: true };
                 self.kill_everything();
                 self.wind_down();
             }
             // What is left is in the receipt.
-            Mode::Stopping { outcome, since, .. } if self.signals > 2 => self.verify(outcome, since),
-            Mode::Stopping { .. } | Mode::Verifying { .. } | Mode::Over => {}
+            Mode::Stopping { outcome, since, kill: true } => self.verify(outcome, since),
+            Mode::Verifying { .. } | Mode::Over => {}
         }
     }
 

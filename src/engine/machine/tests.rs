@@ -370,7 +370,8 @@ struct World {
     killed: HashSet<NodeId>,
     made: HashSet<NodeId>,
     stopping: bool,
-    signals: u32,
+    /// How often the run was asked to end: a failure counts as a signal does.
+    asked: u32,
     finished: Option<Outcome>,
 }
 
@@ -387,7 +388,7 @@ impl World {
             killed: HashSet::new(),
             made: HashSet::new(),
             stopping: false,
-            signals: 0,
+            asked: 0,
             finished: None,
         };
         world.step(Input::Begin);
@@ -413,8 +414,8 @@ impl World {
                 _ => {}
             }
         }
-        if matches!(input, Input::Signal(_)) {
-            self.stopping = true;
+        if matches!(input, Input::Signal(_)) && self.stopping {
+            self.asked += 1;
         }
         for effect in self.machine.on(input, self.now) {
             assert!(self.finished.is_none(), "something was to be done after the end: {effect:?}");
@@ -466,7 +467,10 @@ impl World {
             }
             Effect::Arm(id, _, _) if self.killed.contains(&id) => {}
             Effect::Arm(id, epoch, _) => self.pending.push(Input::Timer(id, epoch)),
-            Effect::Emit(EventKind::StackStopping { .. }) => self.stopping = true,
+            Effect::Emit(EventKind::StackStopping { .. }) => {
+                self.stopping = true;
+                self.asked += 1;
+            }
             Effect::Emit(_) => {}
             Effect::Verify => self.pending.push(Input::Verified(Vec::new())),
             Effect::Finish(outcome) => self.finished = Some(outcome),
@@ -477,10 +481,7 @@ impl World {
     fn happen(&mut self, pick: usize, surprise: u8) {
         let input = match surprise {
             // The third one waits for nothing, so it proves nothing.
-            0 if self.signals < 2 => {
-                self.signals += 1;
-                Input::Signal(Signal::Int)
-            }
+            0 if self.asked < 2 => Input::Signal(Signal::Int),
             1 if !self.running.is_empty() => {
                 let mut running: Vec<_> = self.running.iter().cloned().collect();
                 running.sort();
