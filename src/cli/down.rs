@@ -62,11 +62,11 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     if settings.volumes && !settings.yes {
         confirm(&doomed(&manifest, &state, engine.as_ref()).await?)?;
     }
-    stop_supervisor(&state).await?;
+    let stopped = stop_supervisor(&state).await?;
     // Nobody may bring the stack up while it is taken down.
     let run = RunId::from_random(rand::random());
     let _lock = super::up::take_lock(&state, &run)?;
-    let mut done = Done::default();
+    let mut done = Done { supervisor: stopped, ..Done::default() };
     done.processes += end_processes(&state, &run, &context).await;
     if let Some(engine) = &engine {
         remove_containers(engine, &manifest.project, &mut done).await?;
@@ -83,6 +83,8 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
 /// What was taken down.
 #[derive(Debug, Default)]
 struct Done {
+    /// The devctl that ran the stack and took down all that it had started.
+    supervisor: Option<u32>,
     processes: usize,
     containers: Vec<String>,
     networks: Vec<String>,
@@ -92,6 +94,9 @@ struct Done {
 
 impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(pid) = self.supervisor {
+            writeln!(f, "stopped devctl (pid {pid}) with everything it ran")?;
+        }
         for name in &self.containers {
             writeln!(f, "removed container {name}")?;
         }
@@ -104,15 +109,14 @@ impl std::fmt::Display for Done {
         for what in &self.left {
             writeln!(f, "left {what}")?;
         }
-        let Self { processes, containers, networks, .. } = self;
-        writeln!(
-            f,
-            "stopped {} and {}, removed {}; {} left",
-            count(containers.len(), "container", "containers"),
-            count(*processes, "process", "processes"),
-            count(networks.len(), "network", "networks"),
-            self.left.len()
-        )
+        let Self { supervisor, processes, containers, networks, data, left } = self;
+        if supervisor.is_none() && *processes == 0 && containers.is_empty() && networks.is_empty() && data.is_empty() {
+            return writeln!(f, "nothing of this project runs; {} left", left.len());
+        }
+        if *processes > 0 {
+            writeln!(f, "stopped {} of a run that was killed", count(*processes, "process", "processes"))?;
+        }
+        writeln!(f, "{} left", left.len())
     }
 }
 
@@ -165,10 +169,10 @@ fn confirm(doomed: &[String]) -> Result<(), Error> {
     if answer.trim() == "yes" { Ok(()) } else { Err(refused("the answer was not `yes`")) }
 }
 
-/// Ends a devctl that runs the stack, the way Ctrl+C would, and waits until it is gone.
-async fn stop_supervisor(state: &StateDir) -> Result<(), Error> {
+/// Ends a devctl that runs the stack, the way Ctrl+C would, and waits until it is gone; answers who it was.
+async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
     let cannot_look = |error| Error::io("cannot look at the project's lock", error);
-    let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(()) };
+    let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(None) };
     if holder.pid != 0 {
         let asked = process::look(holder.pid).is_some_and(|devctl| process::signal(devctl.id, Kill::Term));
         if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
@@ -176,7 +180,8 @@ async fn stop_supervisor(state: &StateDir) -> Result<(), Error> {
             return Err(Error::new(Blame::Environment, message));
         }
     }
-    Lock::wait_until_free(state).await.map_err(cannot_look)
+    Lock::wait_until_free(state).await.map_err(cannot_look)?;
+    Ok(Some(holder.pid))
 }
 
 /// Ends what a run that died left of its processes.

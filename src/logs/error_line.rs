@@ -18,6 +18,8 @@ pub(super) struct ErrorLines {
     calm: Regex,
     /// The level of a line in JSON.
     json_level: Regex,
+    /// Said at every start of a database that somebody probes: true, loud, and never the cause of anything.
+    harmless: Regex,
 }
 
 impl ErrorLines {
@@ -51,6 +53,9 @@ impl ErrorLines {
                 r"|[\[(|<](?i:trace|debug|info|notice|warn|warning)[\]):|>]",
                 r#"|\b(?i:level|lvl|severity)="?(?i:trace|debug|dbug|info|notice|warn|warning)\b"#,
             )),
+            harmless: regex(
+                r"FATAL:  (?:the database system is (?:starting up|shutting down|not yet accepting connections)|sorry, too many clients)",
+            ),
             json_level: regex(r#""(?:level|severity|lvl|log\.level|levelname)"\s*:\s*(?:"([A-Za-z]+)"|(\d+))"#),
         }
     }
@@ -81,6 +86,9 @@ impl ErrorLines {
         }
         if self.certain.is_match(&line) {
             return true;
+        }
+        if self.harmless.is_match(&line) {
+            return false;
         }
         let Some(loud) = self.loud.find(&line) else { return false };
         self.calm.find(&line).is_none_or(|calm| loud.start() < calm.start())
@@ -168,6 +176,7 @@ mod tests {
             "panic button installed",
             "2026-11-20 08:00:00 UTC [42] LOG:  database system is ready; ERROR: none",
             "   Compiling thiserror v2.0.21",
+            "2026-11-20 08:00:00 UTC [42] FATAL:  the database system is starting up",
             "",
         ] {
             assert!(lines.first(format!("{line}\n").as_bytes()).is_none(), "{line}");

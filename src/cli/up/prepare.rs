@@ -57,6 +57,7 @@ pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, E
 }
 
 /// Writes the environment files that are not there yet, and reads the manifest again where that changed anything.
+/// Answers what is worth saying about the project's files.
 pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Vec<String>, Error> {
     let mut notes = Vec::new();
     let mut wrote = false;
@@ -68,6 +69,7 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
     if wrote {
         *manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     }
+    notes.extend(manifest.warnings.iter().map(|problem| problem.message.clone()));
     Ok(notes)
 }
 
@@ -110,7 +112,9 @@ pub(super) async fn survey(
     let mut plan = plan::diff(&stack, &now);
     plan.keep = settings.keep;
     if let Some(limit) = settings.timeout {
-        for step in &mut plan.steps {
+        // Pulls and builds are not services: they take what they take.
+        let services = plan.steps.iter_mut().filter(|step| matches!(step.node.id, NodeId::Service(_)));
+        for step in services {
             step.node.ready_timeout = limit;
         }
     }
