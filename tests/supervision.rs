@@ -493,7 +493,8 @@ async fn a_probe_command_runs_where_the_service_runs() {
 async fn children_carry_the_cookies_and_nothing_of_cargos() {
     assert!(os::env::all().contains_key("CARGO_PKG_NAME"), "tests are started by cargo");
     let run = Run::new();
-    let service = run.start(&["shell", "env | grep -E '^(DEVCTL_|CARGO_PKG|CARGO_MANIFEST)' | sort"]).await;
+    let service =
+        run.start(&["shell", "env | grep -E '^(DEVCTL_(RUN|SERVICE)|CARGO_PKG|CARGO_MANIFEST)' | sort"]).await;
     assert_eq!(service.end().await.code, Some(0));
     let tail = run.hub.tail(&"api".parse().unwrap(), 99);
     let lines: Vec<&str> = tail.iter().map(|l| l.text.as_str()).collect();

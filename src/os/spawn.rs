@@ -57,7 +57,7 @@ pub struct Spawner {
 struct Request {
     order: Order,
     runtime: Handle,
-    answer: oneshot::Sender<io::Result<Spawned>>,
+    answer: oneshot::Sender<io::Result<Unclaimed>>,
 }
 
 impl Spawner {
@@ -68,10 +68,8 @@ impl Spawner {
         let _ = std::thread::Builder::new().name("devctl-spawn".to_owned()).spawn(move || {
             for request in requests {
                 let _runtime = request.runtime.enter();
-                if let Err(Ok(spawned)) = request.answer.send(make(&request.order)) {
-                    // Whoever ordered it went away meanwhile.
-                    discard(&spawned);
-                }
+                // Whoever ordered it may have gone away meanwhile: then the child comes back, and is killed.
+                let _ = request.answer.send(make(&request.order).map(|spawned| Unclaimed(Some(spawned))));
             }
         });
         Self { orders }
@@ -82,7 +80,7 @@ impl Spawner {
         let (answer, made) = oneshot::channel();
         let gone = || io::Error::other("the thread that makes processes could not be started");
         self.orders.send(Request { order, runtime: Handle::current(), answer }).map_err(|_| gone())?;
-        made.await.map_err(|_| gone())?
+        made.await.map_err(|_| gone())?.map(Unclaimed::claim)
     }
 }
 
@@ -92,9 +90,23 @@ impl Default for Spawner {
     }
 }
 
-/// Kills a child that nobody wants; dropping it lets the runtime reap it.
-fn discard(spawned: &Spawned) {
-    tree::signal(&Tree::new(spawned.id, None).members(), Kill::Kill);
+/// A child on its way to whoever ordered it. Dropped on the way it is killed: the order may be given up after the
+/// answer was sent and before it was read.
+struct Unclaimed(Option<Spawned>);
+
+impl Unclaimed {
+    fn claim(mut self) -> Spawned {
+        self.0.take().expect("only `claim` takes it, and only once")
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(spawned) = &self.0 {
+            // Dropping the child itself lets the runtime reap it.
+            tree::signal(&Tree::new(spawned.id, None).members(), Kill::Kill);
+        }
+    }
 }
 
 fn make(order: &Order) -> io::Result<Spawned> {
