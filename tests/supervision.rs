@@ -17,6 +17,7 @@ use devctl::event::{Action, Exit, Handle, Progress};
 use devctl::logs::{Delivery, Hub, Subscription};
 use devctl::name::{NodeId, RunId, ServiceName};
 use devctl::os;
+use futures_util::FutureExt as _;
 
 /// Longer than anything here takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -142,8 +143,13 @@ fn alive(pid: u32) -> bool {
 
 /// Waits until a process that is not our child is gone.
 async fn gone(pid: u32) {
+    until(|| !alive(pid)).await;
+}
+
+/// Nobody tells of processes that are not one's children; they are looked at.
+async fn until(true_now: impl Fn() -> bool) {
     within(async {
-        while alive(pid) {
+        while !true_now() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -487,6 +493,19 @@ async fn a_probe_command_runs_where_the_service_runs() {
     service.control.stop(LONG).await.unwrap();
     service.end().await;
     run.assert_gone();
+}
+
+#[tokio::test]
+async fn a_child_whose_order_is_given_up_on_the_way_is_killed() {
+    let run = Run::new();
+    let cx = run.context(&"api".parse().unwrap());
+    let argv = [stub(), "sleeper"].map(str::to_owned).to_vec();
+    let mut start = Box::pin(run.processes.launch(launch(argv, StopSignal::Term), &cx));
+    // Asked once and never again: the child is made, and the answer is not read.
+    assert!(start.as_mut().now_or_never().is_none());
+    until(|| !run.processes.leftovers(&run.id).is_empty()).await;
+    drop(start);
+    until(|| run.processes.leftovers(&run.id).is_empty()).await;
 }
 
 #[tokio::test]
