@@ -107,7 +107,7 @@ fn judge(node: &Node, stack: &Stack, now: &Now, kept_any: bool) -> Judgement {
                 None => absent(),
             }
         }
-        Work::Install(_) => (Action::Create, None, "has the server's programs at hand".to_owned()),
+        Work::Install(_) => (Action::Create, None, "unless its programs are at hand".to_owned()),
         Work::Embedded(_) | Work::Process(_) => (Action::Start, None, "does not run".to_owned()),
         Work::Build(_) => (Action::Start, None, "builds what has changed".to_owned()),
         Work::Expected => (Action::Expect, None, "somebody else runs it".to_owned()),
@@ -138,7 +138,7 @@ fn container(node: &Node, spec: &crate::driver::docker::ContainerSpec, now: &Now
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.steps.iter().map(|step| step.node.id.to_string().chars().count()).max().unwrap_or(0);
+        let width = self.steps.iter().map(|step| object(&step.node.id).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let verb = match (step.action, &step.node.work) {
                 (Action::Create, Work::Image(_)) => "pull",
@@ -159,7 +159,7 @@ impl fmt::Display for Plan {
                 .filter(|need| is_service_id(&need.on) && is_service_id(&step.node.id))
                 .map(|need| need.on.to_string())
                 .collect();
-            write!(f, "{verb:<8} {:<width$}  {}", step.node.id, step.cause)?;
+            write!(f, "{verb:<8} {:<width$}  {}", object(&step.node.id), step.cause)?;
             if !needs.is_empty() {
                 write!(f, "; waits for {}", needs.join(", "))?;
             }
@@ -169,6 +169,20 @@ impl fmt::Display for Plan {
     }
 }
 
+/// What a verb is said of: `build api` and not `build build api`.
+fn object(id: &NodeId) -> String {
+    match id {
+        NodeId::Build(name) => name.to_string(),
+        NodeId::Install(name) => name.to_string(),
+        NodeId::Network(_) | NodeId::Volume(_) | NodeId::Image(_) | NodeId::Create(_) | NodeId::Service(_) => {
+            id.to_string()
+        }
+    }
+}
+
 fn is_service_id(id: &NodeId) -> bool {
     matches!(id, NodeId::Service(_))
 }
+
+#[cfg(test)]
+mod tests;

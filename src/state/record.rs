@@ -122,3 +122,71 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Exit, Failure};
+
+    fn record() -> Record {
+        let services = ["db", "api"].map(|name| (name.to_owned(), ServiceRecord::default()));
+        Record { run: "00000000000a".to_owned(), pid: 7, services: services.into(), ..Record::default() }
+    }
+
+    fn apply(record: &mut Record, kind: EventKind) -> bool {
+        record.apply(&Event { at_ms: 0, kind })
+    }
+
+    #[test]
+    fn a_service_is_followed_from_waiting_to_its_end() {
+        let node = NodeId::Service("api".parse().unwrap());
+        let db = NodeId::Service("db".parse().unwrap());
+        let exit = Exit { code: Some(3), ..Exit::default() };
+        let mut record = record();
+        for (event, phase, pid, detail) in [
+            (EventKind::Waiting { node: node.clone(), on: vec![db] }, "waiting", None, Some("for db")),
+            (EventKind::Started { node: node.clone(), handle: Handle::Process { pid: 42 } }, "probing", Some(42), None),
+            (EventKind::Ready { node: node.clone(), elapsed_ms: 5, probe: "http" }, "ready", Some(42), None),
+            (
+                EventKind::Restarting { node: node.clone(), attempt: 2, delay_ms: 500, exit },
+                "restarting",
+                None,
+                Some("exit code 3"),
+            ),
+            (
+                EventKind::Failed { node, failure: Failure { message: "gone".to_owned(), ..Failure::default() } },
+                "failed",
+                None,
+                Some("gone"),
+            ),
+        ] {
+            assert!(apply(&mut record, event));
+            let api = &record.services["api"];
+            assert_eq!((api.phase.as_str(), api.pid, api.detail.as_deref()), (phase, pid, detail));
+        }
+        assert_eq!((record.services["api"].restarts, record.services["api"].ready_ms), (2, Some(5)));
+        assert_eq!(record.services["db"], ServiceRecord::default());
+    }
+
+    #[test]
+    fn what_concerns_no_service_changes_nothing() {
+        let mut record = record();
+        assert!(!apply(&mut record, EventKind::Note { message: "x".to_owned() }));
+        assert!(!apply(&mut record, EventKind::Removed { node: NodeId::Network("n".into()) }));
+        let stranger = NodeId::Service("stranger".parse().unwrap());
+        assert!(!apply(&mut record, EventKind::Killing { node: stranger }));
+        assert_eq!(record, self::record());
+    }
+
+    #[test]
+    fn what_is_written_is_read_until_it_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::of(folder.path());
+        assert_eq!(Record::read(&state), None);
+        record().write(&state).unwrap();
+        assert_eq!(Record::read(&state), Some(record()));
+        Record::clear(&state).unwrap();
+        Record::clear(&state).unwrap();
+        assert_eq!(Record::read(&state), None);
+    }
+}
