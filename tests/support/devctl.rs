@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
@@ -32,8 +32,10 @@ pub(crate) struct Devctl {
 /// A devctl that has ended: what it printed and how it ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// The exit code; `None` where a signal ended it.
+    /// The exit code as a shell would tell it: 128 + the signal's number where a signal ended it.
     pub(crate) code: Option<i32>,
+    /// The signal that ended it, where it did not end by itself.
+    pub(crate) killed_by: Option<i32>,
     /// Every line of standard output that is JSON, in order.
     pub(crate) events: Vec<Value>,
     /// Standard error.
@@ -140,7 +142,9 @@ impl Devctl {
         }
         let status = self.child.wait().expect("it is our child");
         let stderr = self.stderr.take().map(JoinHandle::join).map(Result::unwrap_or_default).unwrap_or_default();
-        Finished { code: status.code(), events: std::mem::take(&mut self.seen), stderr }
+        let killed_by = status.signal();
+        let code = status.code().or_else(|| killed_by.map(|signal| 128 + signal));
+        Finished { code, killed_by, events: std::mem::take(&mut self.seen), stderr }
     }
 
     /// Fails the test with everything that devctl said.
@@ -192,6 +196,16 @@ impl Finished {
     pub(crate) fn event(&self, name: &str) -> &Value {
         let found = self.events.iter().rev().find(|event| event["event"] == name);
         found.unwrap_or_else(|| panic!("there is no event `{name}`\n{}", told(&self.events, &self.stderr)))
+    }
+
+    /// The first event of that name, of a node where one is given.
+    pub(crate) fn find(&self, name: &str, node: Option<&str>) -> Option<&Value> {
+        self.events.iter().find(|event| event["event"] == name && node.is_none_or(|node| event["node"] == node))
+    }
+
+    /// Everything it said, for the message of a failed assertion.
+    pub(crate) fn told(&self) -> String {
+        told(&self.events, &self.stderr)
     }
 
     /// The receipt, which must say that nothing is left.

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -294,6 +295,42 @@ impl Project {
     /// Runs devctl to its end and gives what it printed, byte by byte; for output that is no JSON.
     pub(crate) fn output(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().expect("cargo built the binary")
+    }
+
+    /// Runs devctl to its end with a text on its standard input.
+    pub(crate) fn output_of(&self, args: &[&str], input: &str) -> Output {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cargo built the binary");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).expect("devctl reads its standard input");
+        drop(stdin);
+        child.wait_with_output().expect("it is our child")
+    }
+
+    /// Runs devctl to its end, which must be a good one, and gives what it printed on standard output.
+    #[track_caller]
+    pub(crate) fn printed(&self, args: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.output(args);
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "`devctl {}`: {status}\n{stdout}\n{stderr}", args.join(" "));
+        stdout.into_owned()
+    }
+
+    /// What lives on when a run is over: the volumes, or the data folders, of the databases.
+    pub(crate) fn data(&self, infra: Infra) -> Vec<String> {
+        let mut data = match infra {
+            Infra::Docker => {
+                let engine = Engine::for_test().expect("a test of containers runs only where there is an engine");
+                engine.volumes(&format!("com.docker.compose.project={}", self.name))
+            }
+            Infra::Embedded => {
+                let folders = std::fs::read_dir(self.root().join(".devctl/data")).into_iter().flatten().flatten();
+                folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+            }
+        };
+        data.sort();
+        data
     }
 
     /// Whatever was started in this project, devctl and its guardian too, and still runs.
