@@ -212,9 +212,11 @@ impl Drivers {
     }
 
     /// Looks for whatever of `run` still exists: containers and networks by label, processes by their environment.
-    /// Each is one line that a person can act on. An engine that does not answer is itself a line.
-    pub async fn leftovers(&self, run: &RunId) -> Vec<String> {
+    /// Each is one line that a person can act on. An engine that does not answer is itself a line. `keep`: whether
+    /// containers and networks outlive the run on purpose, so that of those only what still runs is left.
+    pub async fn leftovers(&self, run: &RunId, keep: bool) -> Vec<String> {
         let mut left = match &self.docker {
+            Some(engine) if keep => engine.left_running(run).await,
             Some(engine) => engine.leftovers(run).await,
             None => Vec::new(),
         };

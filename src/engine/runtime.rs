@@ -52,8 +52,16 @@ pub async fn run<Sink: FnMut(Event)>(
     let machine = Machine::new(plan.steps.iter().map(|step| spec_of(step, keep)), runtime.began);
     let (tell, told) = unbounded_channel();
     let steps = plan.steps.into_iter().map(|step| (step.node.id.clone(), Arc::new(step))).collect();
-    let mut engine =
-        Engine { machine, runtime, steps, live: HashMap::new(), timers: BinaryHeap::new(), tell, told_trouble: false };
+    let mut engine = Engine {
+        machine,
+        runtime,
+        steps,
+        keep,
+        live: HashMap::new(),
+        timers: BinaryHeap::new(),
+        tell,
+        told_trouble: false,
+    };
     let outcome = engine.turn(told, signals).await;
     engine.runtime.logs.flush().await;
     outcome
@@ -113,6 +121,8 @@ struct Engine<Sink> {
     machine: Machine,
     runtime: Runtime<Sink>,
     steps: HashMap<NodeId, Arc<Step>>,
+    /// Whether containers and networks outlive the run.
+    keep: bool,
     live: HashMap<NodeId, Live>,
     timers: BinaryHeap<Reverse<(Instant, NodeId, Epoch)>>,
     tell: UnboundedSender<Message>,
@@ -301,12 +311,12 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
 
     fn verify(&mut self) {
         let (drivers, tell) = (Arc::clone(&self.runtime.drivers), self.tell.clone());
-        let mut runs = self.runtime.adopted.clone();
+        let (mut runs, keep) = (self.runtime.adopted.clone(), self.keep);
         runs.push(self.runtime.run.clone());
         tokio::spawn(async move {
             let mut left = Vec::new();
             for run in &runs {
-                left.extend(drivers.leftovers(run).await);
+                left.extend(drivers.leftovers(run, keep).await);
             }
             let _ = tell.send(Message::Left(left));
         });

@@ -160,7 +160,12 @@ impl Docker {
 
     /// See [`super::Drivers::leftovers`].
     pub async fn leftovers(&self, run: &RunId) -> Vec<String> {
-        observe::leftovers(self, run).await
+        observe::leftovers(self, run, false).await
+    }
+
+    /// The same for a run whose containers and networks outlive it on purpose: only what still runs is left.
+    pub async fn left_running(&self, run: &RunId) -> Vec<String> {
+        observe::leftovers(self, run, true).await
     }
 
     fn client(&self) -> &bollard::Docker {

@@ -229,10 +229,11 @@ pub(super) async fn users_of_volume(docker: &Docker, volume: &str) -> Vec<String
     names
 }
 
-/// See [`Docker::leftovers`].
-pub(super) async fn leftovers(docker: &Docker, run: &RunId) -> Vec<String> {
+/// See [`Docker::leftovers`] and [`Docker::left_running`].
+pub(super) async fn leftovers(docker: &Docker, run: &RunId, only_running: bool) -> Vec<String> {
     let filters = filter("label", [format!("{RUN}={run}")]);
-    let look = async { try_join!(containers(docker, &filters, true), networks(docker, &filters)) };
+    let networks = async { if only_running { Ok(Vec::new()) } else { networks(docker, &filters).await } };
+    let look = async { try_join!(containers(docker, &filters, !only_running), networks) };
     let reason = match tokio::time::timeout(LAST_LOOK, look).await {
         Ok(Ok((containers, networks))) => {
             let mut lines: Vec<String> = containers.into_iter().map(leftover).collect();
