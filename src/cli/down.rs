@@ -184,10 +184,15 @@ async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
     Ok(Some(holder.pid))
 }
 
-/// Ends what a run that died left of its processes.
+/// Ends what runs that died left of their processes.
 async fn end_processes(state: &StateDir, run: &RunId, context: &Context) -> usize {
-    let Some(dead) = Record::read(state).and_then(|record| record.run.parse::<RunId>().ok()) else { return 0 };
-    Processes::new(run.clone(), context.env.clone()).sweep(&dead).await.len()
+    let Some(record) = Record::read(state) else { return 0 };
+    let processes = Processes::new(run.clone(), context.env.clone());
+    let mut ended = 0;
+    for dead in record.runs() {
+        ended += processes.sweep(&dead).await.len();
+    }
+    ended
 }
 
 /// Stops and removes the project's containers, those that need others first, as their labels tell.

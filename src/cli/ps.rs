@@ -85,7 +85,7 @@ struct Row {
 
 impl Row {
     fn of_record(service: String, record: ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, ready_ms, restarts, addresses, detail } = record;
+        let ServiceRecord { phase, pid, container, ours: _, ready_ms, restarts, addresses, detail } = record;
         Self { service, state: phase, pid, container, ready_ms, restarts, addresses, detail }
     }
 

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::manifest::{self, DriverChoice};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
+use crate::plan::Dead;
 use crate::report;
 use crate::stack::Selection;
 use crate::state::StateDir;
@@ -166,7 +167,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let began = clock::now();
     let mut manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     if settings.dry_run {
-        let survey = prepare::survey(&manifest, &settings, Vec::new(), &context.env).await?;
+        let survey = prepare::survey(&manifest, &settings, Dead::default(), &context.env).await?;
         let Survey { plan, driver, why, .. } = survey;
         output::print(&format!("driver: {driver} ({why})\n{plan}"), context.color)?;
         return Ok(0);

@@ -44,8 +44,25 @@ pub struct Step {
 pub struct Now {
     /// What the engine has, where one is used.
     pub engine: Observed,
-    /// Runs of this project that died without cleaning up: what they left is ours to take over.
-    pub dead_runs: Vec<RunId>,
+    /// What runs that died without cleaning up left: it is ours to take over.
+    pub dead: Dead,
+}
+
+/// What is known of runs of this project that died.
+#[derive(Clone, Debug, Default)]
+pub struct Dead {
+    /// Their ids, which their containers carry.
+    pub runs: Vec<RunId>,
+    /// The services that the last of them had started. A container that was there before, stopped, carries another id
+    /// or none, and labels cannot be changed.
+    pub services: Vec<String>,
+}
+
+impl Dead {
+    fn left(&self, found: &ObservedContainer) -> bool {
+        let labelled = found.run.as_ref().is_some_and(|run| self.runs.iter().any(|dead| dead.as_str() == run));
+        labelled || self.services.contains(&found.service)
+    }
 }
 
 /// Lays a stack against what is there.
@@ -128,8 +145,7 @@ fn container(node: &Node, spec: &crate::driver::docker::ContainerSpec, now: &Now
     if now.engine.images.get(&spec.image).is_some_and(|id| *id != found.image_id) {
         return Some((Action::Replace, existing, format!("the image `{}` changed", spec.image)));
     }
-    let dead = found.run.as_ref().is_some_and(|run| now.dead_runs.iter().any(|dead| dead.as_str() == run));
-    Some(match (found.running, dead) {
+    Some(match (found.running, now.dead.left(found)) {
         (true, true) => (Action::Adopt, existing, "runs, left by a run that was killed".to_owned()),
         (true, false) => (Action::Keep, existing, "runs and is up to date".to_owned()),
         (false, _) => (Action::Start, existing, "exists and does not run".to_owned()),

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::StateDir;
-use crate::event::{Event, EventKind, Handle};
-use crate::name::NodeId;
+use crate::event::{Action, Event, EventKind, Handle};
+use crate::name::{NodeId, RunId};
 use crate::os::files;
 
 /// What a run started.
@@ -26,6 +26,9 @@ pub struct Record {
     pub driver: String,
     /// When it began, RFC 3339.
     pub began: String,
+    /// Runs that died before this one and whose leftovers it took over: should it die too, they are still to be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopted: Vec<String>,
     /// The services, in the order of the manifest.
     pub services: IndexMap<String, ServiceRecord>,
 }
@@ -41,6 +44,9 @@ pub struct ServiceRecord {
     /// The container's name, where it is a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Whether it is this run's own, started or taken over by it; what ran before it is not.
+    #[serde(default)]
+    pub ours: bool,
     /// Milliseconds from its start to its readiness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_ms: Option<u64>,
@@ -88,6 +94,7 @@ impl Record {
         phase.clone_into(&mut service.phase);
         service.detail = detail;
         match &event.kind {
+            EventKind::Starting { action, .. } => service.ours = !matches!(action, Action::Keep | Action::Expect),
             EventKind::Started { handle, .. } => {
                 service.pid = if let Handle::Process { pid } = handle { Some(*pid) } else { None };
                 service.container = if let Handle::Container { name, .. } = handle { Some(name.clone()) } else { None };
@@ -101,6 +108,11 @@ impl Record {
             _ => {}
         }
         true
+    }
+
+    /// The runs whose leftovers the record tells of: its own, and those it had taken over.
+    pub fn runs(&self) -> Vec<RunId> {
+        std::iter::once(&self.run).chain(&self.adopted).filter_map(|run| run.parse().ok()).collect()
     }
 
     /// Reads the record of the last run; `None` where there was none, or where the file is not one of ours.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::event::Action;
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{NodeId, RunId};
-use crate::plan::{self, Now, Plan};
+use crate::plan::{self, Dead, Now, Plan};
 use crate::scaffold::env_file;
 use crate::stack::{self, Infra, Stack};
 use crate::state::StateDir;
@@ -73,15 +73,20 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
     Ok(notes)
 }
 
-/// Ends the processes of the last run, where that run died without doing so. Its containers are adopted by the plan.
-async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<String>) -> Vec<RunId> {
+/// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their containers are adopted by the plan.
+async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<String>) -> Dead {
     // The lock is ours, so whoever wrote the record is gone.
-    let Some(run) = Record::read(state).and_then(|record| record.run.parse::<RunId>().ok()) else { return Vec::new() };
-    let ended = processes.sweep(&run).await;
+    let Some(record) = Record::read(state) else { return Dead::default() };
+    let runs = record.runs();
+    let mut ended = Vec::new();
+    for run in &runs {
+        ended.extend(processes.sweep(run).await);
+    }
     if !ended.is_empty() {
         notes.push(format!("the last run was killed; stopped what it left: {}", ended.join(", ")));
     }
-    vec![run]
+    let services = record.services.into_iter().filter(|(_, service)| service.ours).map(|(name, _)| name).collect();
+    Dead { runs, services }
 }
 
 /// What is to be done, found out without touching anything.
@@ -96,11 +101,11 @@ pub(super) struct Survey {
     observed: Observed,
 }
 
-/// Looks at what is there and plans. `dead_runs` are runs whose leftovers are ours to take over.
+/// Looks at what is there and plans. `dead` is what is ours to take over.
 pub(super) async fn survey(
     manifest: &Manifest,
     settings: &Settings,
-    dead_runs: Vec<RunId>,
+    dead: Dead,
     env: &BTreeMap<String, String>,
 ) -> Result<Survey, Error> {
     let Infrastructure { kind, name, why, engine, observed, stack } = infrastructure(manifest, settings, env).await?;
@@ -108,7 +113,7 @@ pub(super) async fn survey(
         Infra::Docker => stack,
         Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)?,
     };
-    let now = Now { engine: observed, dead_runs };
+    let now = Now { engine: observed, dead };
     let mut plan = plan::diff(&stack, &now);
     plan.keep = settings.keep;
     if let Some(limit) = settings.timeout {
@@ -133,8 +138,9 @@ pub(super) async fn prepare(
     let processes = Processes::new(run.clone(), env.clone());
     let embedded = Embedded::new(processes.clone(), env.clone());
     let mut notes = Vec::new();
-    let adopted = clean_after_the_dead(state, &processes, &mut notes).await;
-    let survey = survey(manifest, settings, adopted.clone(), env).await?;
+    let dead = clean_after_the_dead(state, &processes, &mut notes).await;
+    let adopted = dead.runs.clone();
+    let survey = survey(manifest, settings, dead, env).await?;
     check_ports(&survey.plan, &survey.observed, survey.engine.as_ref()).await?;
     let Survey { stack, plan, driver, why, engine, observed: _ } = survey;
     let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });

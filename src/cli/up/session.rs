@@ -75,7 +75,7 @@ pub(super) async fn run(
         }
     };
 
-    let mut recorder = Recorder { record: record(&stack, &run, driver), state, trouble: false, clean: false };
+    let mut recorder = Recorder { record: record(&stack, &run, driver, &adopted), state, trouble: false, clean: false };
     let first = EventKind::RunStarted {
         project: stack.project().clone(),
         run: run.clone(),
@@ -136,7 +136,7 @@ impl Recorder {
     }
 }
 
-fn record(stack: &Stack, run: &RunId, driver: &str) -> Record {
+fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId]) -> Record {
     let services = stack.services().filter_map(|name| {
         let node = stack.node(&NodeId::Service(name.clone()))?;
         let service =
@@ -149,6 +149,7 @@ fn record(stack: &Stack, run: &RunId, driver: &str) -> Record {
         project: stack.project().to_string(),
         driver: driver.to_owned(),
         began: clock::timestamp().to_string(),
+        adopted: adopted.iter().map(ToString::to_string).collect(),
         services: services.collect(),
     }
 }
