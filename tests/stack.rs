@@ -5,8 +5,14 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
-use support::{Finished, Infra, Project, Signal, get, get_json, redis_ping, sql, websocket_round_trip};
+use support::{
+    Devctl, Engine, Finished, Infra, Project, Signal, get, get_json, processes_of_run, redis_ping, sql,
+    websocket_round_trip,
+};
 
 /// What is left of an ended run must be nothing, as devctl says and as can be seen from outside.
 #[track_caller]
@@ -139,7 +145,7 @@ fn database_shell(project: &Project, product: &str) {
 }
 
 /// Ctrl+C: the exit code, the receipt, the order, and nothing left. Answers with the run's id.
-fn interrupted(project: &Project, mut devctl: support::Devctl, infra: Infra) -> String {
+fn interrupted(project: &Project, mut devctl: Devctl, infra: Infra) -> String {
     let run = devctl.run_id();
     devctl.signal(Signal::SIGINT);
     let finished = nothing_left(project, &run, devctl.wait_exit().expect_code(0));
@@ -285,4 +291,223 @@ fn a_dry_run(infra: Infra) {
 fn a_dry_run_changes_nothing() {
     a_dry_run(Infra::Docker);
     a_dry_run(Infra::Embedded);
+}
+
+/// A program beside the stack whose child leaves its session, as daemons do: only its environment tells whose it is.
+const DAEMON: &str = r#"
+[services.daemon]
+dir        = "."
+runtime    = "exec"
+command    = ["./daemon.sh"]
+"#;
+
+fn with_daemon() -> Project {
+    let project = Project::changed(&[("[services.api]", &format!("{DAEMON}\n[services.api]"))]);
+    project.script("daemon.sh", "#!/bin/sh\nsetsid sleep 600 &\nexec sleep 600\n");
+    project
+}
+
+/// The ids of the project's containers.
+fn containers(project: &Project) -> Vec<String> {
+    let engine = Engine::for_test().expect("a test of containers runs only where there is an engine");
+    let found = engine.containers(&format!("com.docker.compose.project={}", project.name()));
+    let mut ids: Vec<String> = found.into_iter().map(|container| container.id).collect();
+    ids.sort();
+    ids
+}
+
+fn killed_and_up_again(infra: Infra) {
+    if !infra.available() {
+        return;
+    }
+    let project = with_daemon();
+    let mut devctl = project.up_ready(&infra.args());
+    let mut runs = vec![devctl.run_id()];
+    let (first, menu) = (epoch(&project), products(&project));
+    let made = if infra == Infra::Docker { containers(&project) } else { Vec::new() };
+
+    // Twice, so that what the first dead run left is still known to the third.
+    for _ in 0..2 {
+        devctl.signal(Signal::SIGKILL);
+        let killed = devctl.wait_exit();
+        assert_eq!(killed.killed_by, Some(Signal::SIGKILL as i32));
+        let left = processes_of_run(&runs[runs.len() - 1]);
+        assert!(left.iter().any(|process| process.command == "sleep 600"), "nobody is there to end it: {left:?}");
+        if infra == Infra::Docker {
+            assert_eq!(containers(&project), made, "nobody is there to remove them");
+        }
+
+        devctl = project.up_ready(&infra.args());
+        runs.push(devctl.run_id());
+        let note = devctl.wait_event("note");
+        assert!(note["message"].as_str().is_some_and(|message| message.contains("sleep 600")), "{note}");
+        assert_eq!((epoch(&project), products(&project)), (first.clone(), menu.clone()));
+        if infra == Infra::Docker {
+            assert_eq!(containers(&project), made, "what runs is taken over, not made anew");
+            assert_eq!(devctl.wait_node("starting", "db")["action"], "adopt");
+        }
+    }
+    devctl.signal(Signal::SIGINT);
+    let finished = devctl.wait_exit().expect_code(0);
+    let receipt = finished.clean_receipt();
+    assert_eq!(names(&receipt["kept"]), Vec::<&str>::new(), "{receipt}");
+    for run in &runs {
+        project.assert_nothing_left(run);
+    }
+    assert_eq!(project.data(infra).len(), 2);
+}
+
+#[test]
+fn the_next_up_takes_over_what_a_killed_devctl_left_on_docker() {
+    killed_and_up_again(Infra::Docker);
+}
+
+#[test]
+fn the_next_up_takes_over_what_a_killed_devctl_left_embedded() {
+    killed_and_up_again(Infra::Embedded);
+}
+
+fn killed_and_down(infra: Infra) {
+    if !infra.available() {
+        return;
+    }
+    let project = with_daemon();
+    let mut devctl = project.up_ready(&infra.args());
+    let run = devctl.run_id();
+    devctl.signal(Signal::SIGKILL);
+    devctl.wait_exit();
+    let down = project.printed(&["down"]);
+    assert!(down.ends_with("; 0 left\n"), "{down}");
+    project.assert_nothing_left(&run);
+    assert_eq!(project.data(infra).len(), 2, "{down}");
+}
+
+#[test]
+fn down_ends_what_a_killed_devctl_left() {
+    killed_and_down(Infra::Docker);
+    killed_and_down(Infra::Embedded);
+}
+
+/// `docker compose` in a project's folder; `None`, loudly, where this machine has no such command.
+fn compose(project: &Project) -> Option<impl Fn(&[&str]) -> String> {
+    let command = |args: &[&str]| {
+        let mut command = Command::new("docker");
+        command.args(["compose", "--ansi", "never", "--file", "compose.yml"]).args(args);
+        command.current_dir(project.root()).stdin(Stdio::null());
+        command.output().expect("the docker command runs, it did before")
+    };
+    Engine::for_test()?;
+    if !command(&["version"]).status.success() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        drop(writeln!(std::io::stderr(), "SKIPPED: no `docker compose` for {test}"));
+        return None;
+    }
+    Some(move |args: &[&str]| {
+        let output = command(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`docker compose {}`: {error}", args.join(" "));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+}
+
+/// The id of a service's container, its state and since when it is in it.
+fn container(project: &Project, service: &str) -> Option<(String, String)> {
+    let engine = Engine::for_test().expect("a test of containers runs only where there is an engine");
+    let name = format!("{}-{service}-1", project.name());
+    let found = engine.containers(&format!("com.docker.compose.project={}", project.name()));
+    let found = found.into_iter().find(|container| container.name == name)?;
+    let since = engine.docker(&["inspect", "--format", "{{.State.Status}} {{.State.StartedAt}}", &found.id]);
+    Some((found.id, since.trim().to_owned()))
+}
+
+#[test]
+fn what_ran_before_is_kept_as_it_is_and_left_running() {
+    let project = Project::whole();
+    let Some(compose) = compose(&project) else { return };
+    compose(&["up", "--detach", "db"]);
+    let before = container(&project, "db").expect("Compose has started it");
+
+    let plan = project.printed(&["up", "--driver", "docker", "--dry-run"]);
+    assert!(plan.lines().any(|line| line.starts_with("keep ") && line.contains(" db ")), "{plan}");
+    let mut devctl = project.up_ready(&["--driver", "docker"]);
+    let run = devctl.run_id();
+    assert_eq!(devctl.wait_node("starting", "db")["action"], "keep");
+    assert_eq!(container(&project, "db").as_ref(), Some(&before), "not made anew, not started anew");
+    assert!(!products(&project).is_empty());
+    devctl.signal(Signal::SIGINT);
+    let finished = devctl.wait_exit().expect_code(0);
+    let receipt = finished.clean_receipt();
+    assert_eq!(names(&receipt["kept"]), ["db"], "{receipt}");
+    assert_eq!((&receipt["containers"], &receipt["processes"]), (&1.into(), &2.into()), "{receipt}");
+
+    assert_eq!(container(&project, "db"), Some(before), "left running");
+    assert_eq!(container(&project, "redis"), None);
+    assert_eq!(processes_of_run(&run), []);
+    assert!(!epoch(&project).is_empty(), "it still answers");
+    compose(&["down"]);
+    project.assert_nothing_left(&run);
+}
+
+#[test]
+fn compose_and_devctl_take_each_others_containers_as_their_own() {
+    let project = Project::whole();
+    let Some(compose) = compose(&project) else { return };
+    // devctl → Compose, while it runs and after it.
+    let mut devctl = project.up_ready(&["--driver", "docker", "--keep"]);
+    let run = devctl.run_id();
+    let first = epoch(&project);
+    let seen = compose(&["ps", "--format", "{{.Service}} {{.State}}"]);
+    let mut seen: Vec<&str> = seen.lines().collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ["db running", "redis running"]);
+    devctl.signal(Signal::SIGINT);
+    devctl.wait_exit().expect_code(0).clean_receipt();
+    assert_eq!(processes_of_run(&run), []);
+    let kept = containers(&project);
+    assert_eq!(kept.len(), 2, "`--keep` leaves them");
+    let seen = compose(&["ps", "--all", "--format", "{{.State}}"]);
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["exited", "exited"]);
+    let plan = compose(&["--dry-run", "up", "--detach"]);
+    assert!(!plan.contains("Recreate"), "{plan}");
+    compose(&["up", "--detach"]);
+    assert_eq!(containers(&project), kept, "Compose starts the very containers of devctl");
+
+    // Compose → devctl, and `ps` knows them without a supervisor.
+    let rows: Value = serde_json::from_str(&project.printed(&["ps", "--format", "json"])).expect("JSON was asked for");
+    assert!(rows.as_array().is_some_and(|rows| rows.len() == 2), "{rows:#}");
+    compose(&["stop"]);
+    let mut devctl = project.up_ready(&["--driver", "docker", "--keep"]);
+    assert_eq!(devctl.wait_node("starting", "db")["action"], "start");
+    assert_eq!(containers(&project), kept, "devctl starts the very containers of Compose");
+    assert_eq!(epoch(&project), first);
+    devctl.signal(Signal::SIGINT);
+    devctl.wait_exit().expect_code(0).clean_receipt();
+
+    compose(&["down"]);
+    project.assert_nothing_left(&run);
+    assert_eq!(project.data(Infra::Docker).len(), 2);
+}
+
+#[test]
+fn containers_that_a_killed_devctl_only_started_are_taken_over_too() {
+    if !Infra::Docker.available() {
+        return;
+    }
+    let project = Project::whole();
+    let args = ["--driver", "docker", "redis"];
+    let devctl = project.up_ready(&[&args[..], &["--keep"]].concat());
+    devctl.signal(Signal::SIGINT);
+    devctl.wait_exit().expect_code(0).clean_receipt();
+    // The container carries the id of that run for ever, which ended as it should.
+    let kept = containers(&project);
+    assert_eq!(kept.len(), 1);
+    let devctl = project.up_ready(&args);
+    devctl.signal(Signal::SIGKILL);
+    devctl.wait_exit();
+    let mut devctl = project.up_ready(&args);
+    assert_eq!(devctl.wait_node("starting", "redis")["action"], "adopt");
+    assert_eq!(containers(&project), kept);
+    let run = devctl.run_id();
+    devctl.signal(Signal::SIGINT);
+    nothing_left(&project, &run, devctl.wait_exit().expect_code(0));
 }
