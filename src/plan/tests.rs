@@ -48,8 +48,8 @@ fn everything(stack: &Stack) -> Observed {
 }
 
 /// The plan without what it never decides anything about: builds and programs.
-fn plan(stack: &Stack, engine: Observed, dead_runs: Vec<RunId>) -> String {
-    let plan = diff(stack, &Now { engine, dead_runs });
+fn plan(stack: &Stack, engine: Observed, runs: Vec<RunId>) -> String {
+    let plan = diff(stack, &Now { engine, dead: Dead { runs, ..Dead::default() } });
     let steps = plan.steps.into_iter().filter(|step| !matches!(step.node.work, Work::Build(_) | Work::Process(_)));
     Plan { steps: steps.collect(), keep: false }.to_string()
 }
