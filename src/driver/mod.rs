@@ -86,6 +86,11 @@ pub trait Control: Send + Sync {
     /// engine is done with it (a container): the workload's end is told by [`Running::exit`] alone.
     fn stop(&self, grace: Duration) -> BoxFuture<'static, Result<(), DriverError>>;
 
+    /// Repeats the request to stop, for a workload that may not have been able to hear the first one.
+    fn stop_again(&self) -> BoxFuture<'static, Result<(), DriverError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Kills the workload and everything it started.
     fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>>;
 

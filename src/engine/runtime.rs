@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -24,6 +24,9 @@ use crate::probe::{self, Verdict};
 
 /// How many of the last log lines a failure shows.
 const TAIL: usize = 12;
+
+/// How often a workload that was never ready is asked to stop: one that has only just started may not hear it yet.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What a run works with.
 pub struct Runtime<Sink> {
@@ -107,12 +110,22 @@ struct Live {
     since: Option<jiff::Timestamp>,
     control: Option<Arc<dyn Control>>,
     probe: Option<AbortHandle>,
+    /// Whether the probe was ever satisfied.
+    ready: bool,
+    /// Asks it to stop, again and again.
+    asking: Option<AbortHandle>,
 }
 
 impl Live {
     fn stop_probing(&mut self) {
         if let Some(probe) = self.probe.take() {
             probe.abort();
+        }
+    }
+
+    fn stop_asking(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
         }
     }
 }
@@ -163,8 +176,23 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
     fn hear(&mut self, message: Message) -> Input {
         match message {
             Message::Report(id, life, report) => {
-                if matches!(report, Report::Exited(_)) {
-                    self.live.entry(id.clone()).or_default().stop_probing();
+                let live = self.live.entry(id.clone()).or_default();
+                match report {
+                    Report::Ready => live.ready = true,
+                    Report::Exited(_) => {
+                        live.stop_probing();
+                        live.stop_asking();
+                    }
+                    Report::Started(_)
+                    | Report::Done
+                    | Report::StartFailed(_)
+                    | Report::Canceled
+                    | Report::Progress(_)
+                    | Report::Answer(_)
+                    | Report::Never(_)
+                    | Report::StopFailed(_)
+                    | Report::Undone
+                    | Report::UndoFailed(_) => {}
                 }
                 Input::Report(id, life, report)
             }
@@ -189,7 +217,8 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
             Effect::Cancel(id, life) => self.cancel(id, life),
             Effect::Probe(id, life) => self.probe(id, life),
             Effect::Stop(id, life, grace) => {
-                self.with_control(id, life, move |control| control.stop(grace));
+                self.with_control(id.clone(), life, move |control| control.stop(grace));
+                self.ask_again(&id);
             }
             Effect::Kill(id, life) => self.with_control(id, life, |control| control.kill()),
             Effect::Undo(id, life) => self.undo(id, life),
@@ -295,6 +324,22 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                 let _ = tell.send(Message::Report(id, life, Report::StopFailed(describe(&error))));
             }
         });
+    }
+
+    /// Repeats the request to stop to what was not ready yet. What was ready has heard it, and might take the second
+    /// request for an order to hurry.
+    fn ask_again(&mut self, id: &NodeId) {
+        let probed = self.step(id).node.probe.is_some();
+        let live = self.live.entry(id.clone()).or_default();
+        let Some(control) = live.control.clone().filter(|_| probed && !live.ready) else { return };
+        let asking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ASK_AGAIN).await;
+                // Where it cannot be asked, the request that counts fails as well, and is reported.
+                let _ = control.stop_again().await;
+            }
+        });
+        live.asking = Some(asking.abort_handle());
     }
 
     fn undo(&mut self, id: NodeId, life: Life) {

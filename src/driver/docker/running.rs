@@ -39,6 +39,7 @@ pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) 
     let id = before.id.clone().ok_or_else(absent)?;
     let runs = before.state.as_ref().is_some_and(is_alive);
     let (wanted, picked) = published(&before);
+    let stop_signal = before.config.as_ref().and_then(|config| config.stop_signal.clone());
 
     // A container that never ran is read from its first line.
     let cursor = if ever_ran(&before) { end_of_log(docker, &id).await } else { Cursor::default() };
@@ -58,7 +59,7 @@ pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) 
     Ok(Running {
         handle: Handle::Container { id: id.clone(), name: spec.name.clone() },
         exit: end(docker.clone(), id.clone(), cx.logs.clone(), Arc::clone(&ended)).boxed(),
-        control: Arc::new(Container { docker: docker.clone(), id, name: spec.name.clone(), ports, ended }),
+        control: Arc::new(Container { docker: docker.clone(), id, name: spec.name.clone(), stop_signal, ports, ended }),
     })
 }
 
@@ -153,19 +154,25 @@ struct Container {
     docker: Docker,
     id: String,
     name: String,
+    /// The signal that asks it to stop, where it is not SIGTERM.
+    stop_signal: Option<String>,
     ports: Vec<u16>,
     ended: Arc<AtomicBool>,
 }
 
 impl Container {
-    async fn kill_now(docker: Docker, id: String, name: String) -> Result<(), DriverError> {
-        let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
-        match docker.client().kill_container(&id, Some(options)).await {
-            Ok(()) => Ok(()),
-            // Gone, or not running: it is dead, which is what was asked for.
-            Err(error) if matches!(error::status(&error), Some(404 | 409)) => Ok(()),
-            Err(error) => Err(Error::from_call(format!("kill the container `{name}`"), error).into()),
+    fn signal(&self, signal: &str) -> BoxFuture<'static, Result<(), DriverError>> {
+        let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        async move {
+            match docker.client().kill_container(&id, Some(options)).await {
+                Ok(()) => Ok(()),
+                // Gone, or not running: it has ended, which is what was asked for.
+                Err(error) if matches!(error::status(&error), Some(404 | 409)) => Ok(()),
+                Err(error) => Err(Error::from_call(format!("kill the container `{name}`"), error).into()),
+            }
         }
+        .boxed()
     }
 }
 
@@ -179,8 +186,14 @@ impl Control for Container {
         .boxed()
     }
 
+    /// The kernel drops a signal for the first process of a container that has no handler for it yet, and the engine's
+    /// own stop sends it once.
+    fn stop_again(&self) -> BoxFuture<'static, Result<(), DriverError>> {
+        self.signal(self.stop_signal.as_deref().filter(|signal| !signal.is_empty()).unwrap_or("SIGTERM"))
+    }
+
     fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>> {
-        Self::kill_now(self.docker.clone(), self.id.clone(), self.name.clone()).boxed()
+        self.signal("SIGKILL")
     }
 
     fn listener(&self, port: u16) -> Listener {
