@@ -338,12 +338,11 @@ impl Project {
         processes_with(&format!("{MARK}={}", self.name))
     }
 
-    /// Fails if anything of a run is left: processes, containers, networks, listeners on the project's ports.
-    #[track_caller]
-    pub(crate) fn assert_nothing_left(&self, run: &str) {
+    /// What of a run is left: processes, containers, networks, listeners on the project's ports.
+    pub(crate) fn left_of(&self, run: &str) -> Vec<String> {
         let mut processes = processes_of_run(run);
-        processes
-            .extend(self.processes().into_iter().filter(|process| !processes.contains(process)).collect::<Vec<_>>());
+        let others: Vec<_> = self.processes().into_iter().filter(|process| !processes.contains(process)).collect();
+        processes.extend(others);
         let mut left: Vec<String> =
             processes.into_iter().map(|p| format!("process {} ({})", p.pid, p.command)).collect();
         if let Some(engine) = engine_if_any() {
@@ -355,6 +354,13 @@ impl Project {
                 left.push(format!("a listener on port {} ({name})", port.number()));
             }
         }
+        left
+    }
+
+    /// Fails if anything of a run is left.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self, run: &str) {
+        let left = self.left_of(run);
         assert!(left.is_empty(), "run {run} left something behind: {left:#?}");
     }
 }
