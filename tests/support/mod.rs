@@ -21,7 +21,7 @@ pub(crate) use devctl::{Devctl, Finished, Signal};
 pub(crate) use engine::{Container, Engine};
 pub(crate) use ports::Port;
 pub(crate) use processes::{Process, processes_of_run};
-pub(crate) use project::{Infra, Project};
+pub(crate) use project::{Infra, Project, cargo};
 pub(crate) use terminal::Terminal;
 
 /// How long a wait may last before the test fails. Far beyond what anything takes on a quiet machine: it ends a test
