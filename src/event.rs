@@ -228,6 +228,9 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// Whether the kernel ended it for want of memory.
     pub out_of_memory: bool,
+    /// Why nobody can tell how it ended, or whether it did: whoever ran it went away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 impl Exit {
@@ -242,7 +245,7 @@ impl std::fmt::Display for Exit {
         match (self.code, self.signal) {
             (Some(code), _) => write!(f, "exit code {code}")?,
             (None, Some(signal)) => write!(f, "killed by signal {signal}")?,
-            (None, None) => f.write_str("ended, nobody knows how")?,
+            (None, None) => f.write_str(self.lost.as_deref().unwrap_or("ended, nobody knows how"))?,
         }
         if self.out_of_memory {
             f.write_str(" (out of memory)")?;

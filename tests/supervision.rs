@@ -156,8 +156,8 @@ async fn until(true_now: impl Fn() -> bool) {
     .await;
 }
 
-const KILLED: Exit = Exit { code: None, signal: Some(9), out_of_memory: false };
-const TERMINATED: Exit = Exit { code: None, signal: Some(15), out_of_memory: false };
+const KILLED: Exit = Exit { code: None, signal: Some(9), out_of_memory: false, lost: None };
+const TERMINATED: Exit = Exit { code: None, signal: Some(15), out_of_memory: false, lost: None };
 
 #[tokio::test]
 async fn a_plain_service_stops_when_asked() {

@@ -384,7 +384,9 @@ impl Machine {
             OnTimeout::Warn => false,
         };
         if fail {
-            let failure = Failure { message, last_probe: last, timed_out: true, ..Failure::default() };
+            let hints =
+                vec!["where it only needs longer: `devctl up --timeout 2m`, or `timeout` under `ready`".to_owned()];
+            let failure = Failure { message, last_probe: last, timed_out: true, hints, ..Failure::default() };
             self.condemn(id, failure, now);
         } else {
             let message = match last {
@@ -414,12 +416,18 @@ impl Machine {
         let (ours, was_probing) = (entry.ours(), matches!(entry.phase, Phase::Probing | Phase::Late));
         if entry.phase == Phase::Stopping || !up {
             entry.enter(Phase::Gone);
-            if ours {
+            if ours && exit.lost.is_none() {
                 let handle = entry.handle.clone();
                 self.count_stopped(handle.as_ref());
             }
             self.emit(EventKind::Stopped { node: id.clone(), exit });
             return self.advance(now);
+        }
+        if let Some(why) = &exit.lost {
+            // It may well run on, so that another start would only meet it.
+            let message = format!("lost sight of `{id}`: {why}");
+            let failure = Failure { message, exit: Some(exit), environment: true, ..Failure::default() };
+            return self.fail(id, failure, now);
         }
         let decision = if ours { entry.restarts.decide(entry.spec.restart, &exit, now) } else { Decision::LetBe };
         let no_probe = entry.spec.probe.is_none();
@@ -445,8 +453,8 @@ impl Machine {
                 self.fail(id, Failure { message, exit: Some(exit), last_probe, ..Failure::default() }, now);
             }
             Decision::GiveUp { restarts, within } => {
-                let message =
-                    format!("`{id}` ended {restarts} times within {} s and is given up: {exit}", within.as_secs());
+                let times = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                let message = format!("`{id}` ended again after {times} within {} s: {exit}", within.as_secs());
                 let last_probe = entry.last_answer.clone();
                 self.fail(id, Failure { message, exit: Some(exit), last_probe, ..Failure::default() }, now);
             }

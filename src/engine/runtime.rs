@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::machine::{Effect, Input, Machine, Report};
 use super::node::{Epoch, Kind, Life, Spec};
 use crate::advice::{Advice, Blame};
-use crate::driver::{Control, DriverError, Drivers, Running, StartContext, Started, Work};
+use crate::driver::{Control, DriverError, Drivers, Running, StartContext, Started, Work, docker};
 use crate::event::{Event, EventKind, Failure, Handle, Outcome, Signal, millis};
 use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
@@ -391,6 +391,9 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
     /// Adds what the logs know to a failure.
     fn add_evidence(&self, node: &NodeId, failure: &mut Failure) {
         let Some(service) = node.service() else { return };
+        if failure.exit.as_ref().is_some_and(|exit| exit.lost.is_some()) {
+            failure.hints = docker::when_gone();
+        }
         failure.first_error = self.runtime.logs.first_error(service).map(|line| line.text);
         failure.log_tail = self.runtime.logs.tail(service, TAIL).into_iter().map(|line| line.text).collect();
     }

@@ -148,13 +148,18 @@ pub(super) fn failure_details(failure: &Failure) -> Vec<Detail> {
     for line in message.lines().skip(1) {
         add(DetailKind::Fact, clean::line(line, false));
     }
-    if let Some(exit) = exit {
+    // What the message itself says is not said again.
+    if let Some(exit) = exit
+        && !message.contains(&exit.to_string())
+    {
         add(DetailKind::Fact, format!("it ended: {exit}"));
     }
     if let Some(answer) = last_probe {
         add(DetailKind::Fact, format!("last probe: {}", clean::first_line(answer)));
     }
-    if let Some(line) = first_error {
+    if let Some(line) = first_error
+        && !message.contains(line.as_str())
+    {
         add(DetailKind::Fact, format!("first error: {}", clean::line(line, false)));
     }
     if !log_tail.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
-use crate::message::{Message, up_command, wait_line};
+use crate::message::{Message, up, up_command, wait_line};
 use crate::proxy::Proxy;
 use crate::support::{Devctl, Engine, Project};
 
@@ -110,4 +110,7 @@ fn an_engine_that_goes_away_after_everything_is_ready() {
     wait_line(&mut devctl, "everything is ready");
     proxy.cut();
     Message::new(&project, devctl.wait_exit()).matches("engine_gone_ready");
+    // The engine is back: the next run takes over what the last one could not, and away at its end.
+    let next = Message::of_interrupted(&project, up(&project, &["--driver", "docker"]), "everything is ready");
+    next.nothing_left(&project).matches("engine_back");
 }

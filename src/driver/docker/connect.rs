@@ -220,6 +220,11 @@ fn absent(endpoint: &Endpoint, error: &io::Error, env: &Env) -> Error {
     }
 }
 
+/// Why a call failed on its way, in the fewest words: the client wraps the system's own in several of its kind.
+pub(super) fn reason(error: &Call) -> String {
+    io_error(error).map_or_else(|| innermost(error), plain)
+}
+
 /// The reason without the number that the standard library adds.
 fn plain(error: &io::Error) -> String {
     match error.kind() {

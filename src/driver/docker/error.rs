@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 
 use bollard::errors::Error as Call;
 
+use super::connect;
 use crate::advice::{Advice, Blame};
 
 /// What the engine could not do, or why it could not be asked.
@@ -119,13 +120,12 @@ pub enum Error {
     },
 
     /// The engine went away in the middle of the run.
-    #[error("the Docker Engine went away while devctl wanted to {doing}")]
+    #[error("the Docker Engine went away while devctl wanted to {doing}: {reason}")]
     Gone {
         /// What devctl wanted to do.
         doing: String,
         /// What happened on the connection.
-        #[source]
-        source: Box<dyn StdError + Send + Sync>,
+        reason: String,
     },
 
     /// The engine took longer to answer than the call may take.
@@ -375,9 +375,7 @@ impl Advice for Error {
             Self::NotAnEngine { .. } => {
                 vec!["check `DOCKER_HOST` and `docker context show`".to_owned(), embedded()]
             }
-            Self::NoAnswer { .. } | Self::TimedOut { .. } | Self::Gone { .. } => {
-                vec![restart_engine().to_owned(), embedded()]
-            }
+            Self::NoAnswer { .. } | Self::TimedOut { .. } | Self::Gone { .. } => when_gone(),
             Self::ImageMissing { image, may_pull } => {
                 if *may_pull {
                     vec![format!("`docker pull {image}`")]
@@ -428,6 +426,11 @@ impl Advice for Error {
     }
 }
 
+/// What to do about an engine that went away.
+pub fn when_gone() -> Vec<String> {
+    vec![restart_engine().to_owned(), EMBEDDED.to_owned()]
+}
+
 fn start_engine() -> &'static str {
     if cfg!(target_os = "macos") {
         "start it: `open -a Docker`"
@@ -455,7 +458,7 @@ impl Error {
                 Self::Refused { doing, message: message.trim().to_owned() }
             }
             Call::RequestTimeoutError => Self::TimedOut { doing },
-            other if is_connection(&other) => Self::Gone { doing, source: Box::new(other) },
+            other if is_connection(&other) => Self::Gone { reason: connect::reason(&other), doing },
             other => Self::BadAnswer { doing, source: Box::new(other) },
         }
     }

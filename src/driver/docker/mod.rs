@@ -14,7 +14,7 @@ mod running;
 mod shell;
 mod spec;
 
-pub use error::Error;
+pub use error::{Error, when_gone};
 pub use shell::ShellSpec;
 pub use spec::{
     ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,

@@ -13,7 +13,7 @@ use futures_util::try_join;
 
 use super::error::{self, Error};
 use super::spec::{Observed, ObservedContainer};
-use super::{Docker, PublishedBy};
+use super::{Docker, PublishedBy, connect};
 use crate::name::{ProjectName, RunId};
 
 pub(super) const PROJECT: &str = "com.docker.compose.project";
@@ -241,11 +241,12 @@ pub(super) async fn leftovers(docker: &Docker, run: &RunId, only_running: bool) 
             lines.extend(networks.into_iter().map(|name| format!("network {name}")));
             return lines;
         }
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => connect::reason(&error),
         Err(_) => format!("nothing came back within {} s", LAST_LOOK.as_secs()),
     };
     vec![format!(
-        "the Docker Engine does not answer ({reason}): see what is left with `docker ps -a --filter label={RUN}={run}`"
+        "perhaps containers and networks: the Docker Engine does not answer ({reason}); once it does, \
+         `docker ps -a --filter label={RUN}={run}` shows them, and the next `devctl up` takes them over"
     )]
 }
 

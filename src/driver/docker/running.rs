@@ -14,11 +14,11 @@ use bollard::query_parameters::{KillContainerOptionsBuilder, WaitContainerOption
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
-use super::Docker;
 use super::container::{bound, explain_start, inspect, published, stop_within, whole_seconds};
 use super::error::{self, Error};
 use super::output::{Cursor, end_of_log, follow};
 use super::spec::StartSpec;
+use super::{Docker, connect};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener, Running, StartContext};
 use crate::event::{Exit, Handle};
 use crate::logs::{LogSink, Stream as LogStream};
@@ -83,7 +83,7 @@ pub(super) async fn look(docker: &Docker, id: &str, code: Option<i32>) -> Look {
     let asking = async {
         loop {
             match docker.client().inspect_container(id, None).await {
-                Err(error) if error::is_connection(&error) => reason = error.to_string(),
+                Err(error) if error::is_connection(&error) => reason = connect::reason(&error),
                 answer => return answer,
             }
             tokio::time::sleep(PAUSE).await;
@@ -95,7 +95,7 @@ pub(super) async fn look(docker: &Docker, id: &str, code: Option<i32>) -> Look {
             if is_alive(&state) { Look::Lives } else { Look::Ended(exit(code, &state)) }
         }
         Ok(Err(error)) if error::is_absent(&error) => Look::Ended(Exit { code, ..Exit::default() }),
-        Ok(Err(error)) => gone(error.to_string()),
+        Ok(Err(error)) => gone(connect::reason(&error)),
         Err(_) => gone(reason),
     }
 }
@@ -107,9 +107,10 @@ async fn end(docker: Docker, id: String, logs: LogSink, ended: Arc<AtomicBool>) 
         match look(&docker, &id, code).await {
             Look::Ended(exit) => break exit,
             Look::EngineGone(reason) => {
-                let line = format!("devctl: the Docker Engine went away: {reason}\n");
-                logs.write(LogStream::Stderr, line.as_bytes()).await;
-                break Exit::default();
+                // In the log too: whoever reads that later must not take its end for the container's.
+                let why = format!("the Docker Engine went away: {reason}");
+                logs.write(LogStream::Stderr, format!("devctl: {why}\n").as_bytes()).await;
+                break Exit { lost: Some(why), ..Exit::default() };
             }
             // The engine restarts it, or the connection was lost and the container was not.
             Look::Lives => tokio::time::sleep(PAUSE).await,
@@ -146,7 +147,7 @@ fn ever_ran(container: &ContainerInspectResponse) -> bool {
 /// How a container ended. The engine tells an exit code alone: 137 is what a killed container shows.
 fn exit(code: Option<i32>, state: &ContainerState) -> Exit {
     let told = || state.exit_code.and_then(|code| i32::try_from(code).ok());
-    Exit { code: code.or_else(told), signal: None, out_of_memory: state.oom_killed == Some(true) }
+    Exit { code: code.or_else(told), out_of_memory: state.oom_killed == Some(true), ..Exit::default() }
 }
 
 /// See [`Control`].

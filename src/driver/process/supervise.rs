@@ -283,7 +283,7 @@ fn exit(status: Option<ExitStatus>) -> Exit {
     let signal = status.and_then(|s| std::os::unix::process::ExitStatusExt::signal(&s));
     #[cfg(not(unix))]
     let signal = None;
-    Exit { code: status.and_then(|s| s.code()), signal, out_of_memory: false }
+    Exit { code: status.and_then(|s| s.code()), signal, ..Exit::default() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
