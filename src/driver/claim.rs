@@ -18,6 +18,8 @@ pub struct Claim {
     pub ip: IpAddr,
     /// The port.
     pub port: u16,
+    /// Whether the service is one of those that `--skip-docker` leaves to others.
+    pub infrastructure: bool,
 }
 
 /// A port that somebody holds already.
@@ -67,22 +69,40 @@ impl Advice for PortsTaken {
     }
 
     fn hints(&self) -> Vec<String> {
+        // One hint for each of those who hold ports, and each of them once.
         let mut hints = Vec::new();
-        for taken in &self.0 {
-            let hint = match &taken.by {
-                Holder::Container(_, Some(project)) => format!("stop it with `docker compose -p {project} stop`"),
-                Holder::Container(name, None) => format!("stop it with `docker stop {name}`"),
-                Holder::Process(ports::Owner { pid: Some(pid), .. }) => format!("stop it with `kill {pid}`"),
-                Holder::Process(_) | Holder::Unknown => {
-                    format!("see who it is with `sudo ss -ltnp 'sport = :{}'`", taken.claim.port)
-                }
+        for Taken { claim, by } in &self.0 {
+            let hint = match by {
+                Holder::Container(_, Some(project)) => format!("stop it: `docker compose -p {project} stop`"),
+                Holder::Container(name, None) => format!("stop it: `docker stop {name}`"),
+                Holder::Process(owner) => owner.how_to_stop(claim.port).unwrap_or_else(|| who_is_it(claim.port)),
+                Holder::Unknown => who_is_it(claim.port),
             };
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
-        hints.push("or, where it is the very service you want to use, run with `--skip-docker`".to_owned());
+        let named = |infrastructure: bool| {
+            let claims = self.0.iter().map(|taken| &taken.claim).filter(|claim| claim.infrastructure == infrastructure);
+            claims.map(|claim| format!("`{}`", claim.service)).collect::<Vec<_>>().join(", ")
+        };
+        let (programs, infrastructure) = (named(false), named(true));
+        if !programs.is_empty() {
+            hints.push(format!("or give {programs} another `port` in devctl.toml"));
+        }
+        if !infrastructure.is_empty() {
+            hints.push(format!("or publish another port for {infrastructure} in the Compose file"));
+            hints.push("or, where it is the very service you want to use: `devctl up --skip-docker`".to_owned());
+        }
         hints
+    }
+}
+
+fn who_is_it(port: u16) -> String {
+    if cfg!(target_os = "linux") {
+        format!("see who it is: `sudo ss -ltnp 'sport = :{port}'`")
+    } else {
+        format!("see who it is: `sudo lsof -nP -iTCP:{port} -sTCP:LISTEN`")
     }
 }
 

@@ -29,6 +29,7 @@ const REDACTIONS: &[(&str, &str)] = &[
     (r"\b2[0-6]\d{3}\b", "[port]"),
     (r"\b((?:ready|done|up|restart \d+) in) \d+(?:\.\d)? m?s\b", "$1 [duration]"),
     (r"Docker Engine [0-9][^ ]* \(API [0-9.]+\)", "Docker Engine [version]"),
+    (r"\([^ ]*docker-proxy .*\)", "(docker-proxy …)"),
     (r"\.tmp\w{6}\b", ".tmp[random]"),
     (r"(?m)PATH: .*", "PATH: [folders]"),
     // The words of the engine about a registry differ from one version to the next.

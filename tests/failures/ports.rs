@@ -56,9 +56,8 @@ fn several_ports_are_told_at_once() {
     message.nothing_left(&project).matches("port_taken_several");
 }
 
-#[test]
-fn a_port_that_a_container_has() {
-    let Some(engine) = Engine::for_test() else { return };
+/// A project with a container on a port, and another that wants the same.
+fn container_on_port(engine: Engine) -> (Project, Project) {
     // Somebody else's project: dropped, it takes its container and network along.
     let other = Project::empty();
     let label = format!("com.docker.compose.project={}", other.name());
@@ -72,9 +71,28 @@ fn a_port_that_a_container_has() {
     let container =
         ["run", "--detach", "--label", &label, "--name", &name, "--network", network, "--publish", &publish];
     engine.docker(&[&container[..], &["redis:7-alpine"]].concat());
+    (other, project)
+}
+
+#[test]
+fn a_port_that_a_container_has() {
+    let Some(engine) = Engine::for_test() else { return };
+    let (other, project) = container_on_port(engine);
     let message = Message::of_up(&project, &["--driver", "docker"]).renamed(other.name(), "[other]");
     drop(other);
     message.nothing_left(&project).matches("port_taken_by_container");
+}
+
+#[test]
+fn a_port_that_a_container_has_for_who_uses_no_docker() {
+    let Some(engine) = Engine::for_test() else { return };
+    let (other, project) = container_on_port(engine);
+    let message = Message::of_up(&project, &["--driver", "embedded"]);
+    drop(other);
+    // Docker's proxy is root's: other users see only that somebody listens.
+    if message.text().contains("docker-proxy") {
+        message.nothing_left(&project).matches("port_taken_by_docker_proxy");
+    }
 }
 
 #[test]

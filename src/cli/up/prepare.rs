@@ -19,7 +19,7 @@ use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{NodeId, RunId};
 use crate::plan::{self, Dead, Now, Plan};
 use crate::scaffold::env_file;
-use crate::stack::{self, Infra, Stack};
+use crate::stack::{self, Infra, PortClaim, Stack};
 use crate::state::StateDir;
 use crate::state::lock::{Attempt, Holder, Lock};
 use crate::state::record::Record;
@@ -235,7 +235,10 @@ async fn check_ports(plan: &Plan, observed: &Observed, engine: Option<&Docker>) 
                 .is_some_and(|found| found.running && found.ports.iter().any(|(_, host, _)| *host == port))
         };
         let wants = step.node.ports.iter().filter(|claim| !given_back(claim.port));
-        claims.extend(wants.map(|claim| Claim { service: service.clone(), ip: claim.ip, port: claim.port }));
+        let infrastructure = matches!(step.node.work, Work::Container(_) | Work::Embedded(_));
+        let claim_of =
+            |claim: &PortClaim| Claim { service: service.clone(), ip: claim.ip, port: claim.port, infrastructure };
+        claims.extend(wants.map(claim_of));
     }
     Ok(claim::check(claims, engine).await?)
 }
