@@ -9,7 +9,12 @@ pub(super) struct Figures(Vec<f64>);
 impl Figures {
     /// Adds a duration, in milliseconds.
     pub(super) fn add(&mut self, value: Duration) {
-        self.0.push(value.as_secs_f64() * 1000.0);
+        self.add_ms(value.as_secs_f64() * 1000.0);
+    }
+
+    /// Adds milliseconds.
+    pub(super) fn add_ms(&mut self, value: f64) {
+        self.0.push(value);
     }
 
     /// The one in the middle; `None` where nothing was measured.

@@ -5,6 +5,7 @@ mod contender;
 mod figures;
 mod idle;
 mod project;
+mod trace;
 mod up;
 
 /// What to measure.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,29 +25,47 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Writes the project's files.
+    /// Writes the files of a project that has the two containers alone.
     pub(super) fn new(contender: &str) -> anyhow::Result<Self> {
+        let project = Self::with_containers(contender)?;
+        let manifest = format!("[project]\nname = \"{}\"\n\n[containers]\ncompose = [\"compose.yml\"]\n", project.name);
+        fs::write(project.folder().join("devctl.toml"), manifest)?;
+        Ok(project)
+    }
+
+    /// Writes the files of a project that has all of this repository's stack; its programs are those of the repository.
+    pub(super) fn whole(contender: &str) -> anyhow::Result<Self> {
+        let project = Self::with_containers(contender)?;
+        let source = repo::root().join("devctl.toml");
+        let folder = |name: &str| format!("\"{}\"", repo::root().join(name).display());
+        let replaced = [
+            ("\"integrador\"", format!("\"{}\"", project.name)),
+            ("compose/docker-compose.yml", "compose.yml".to_owned()),
+            ("backend/.env", "secrets.env".to_owned()),
+            ("\"backend\"", folder("backend")),
+            ("\"ws-gateway\"", folder("ws-gateway")),
+            ("= 8000", format!("= {}", free_port()?)),
+            ("= 8001", format!("= {}", free_port()?)),
+        ];
+        fs::write(project.folder().join("devctl.toml"), copied(&source, &replaced)?)?;
+        let secret = "a-secret-of-the-benchmark-and-of-nobody-else";
+        let secrets = format!("JWT_SECRET={secret}\nTABLE_TOKEN_SECRET={secret}\n");
+        fs::write(project.folder().join("secrets.env"), secrets)?;
+        Ok(project)
+    }
+
+    fn with_containers(contender: &str) -> anyhow::Result<Self> {
         let name = format!("devctl-bench-{contender}-{}", std::process::id());
         let folder = tempfile::Builder::new().prefix("devctl-bench-").tempdir()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let project = Self { folder, name, database: free_port()?, redis: free_port()?, runtime };
         let source = repo::root().join("compose/docker-compose.yml");
-        let compose = fs::read_to_string(&source).with_context(|| format!("cannot read `{}`", source.display()))?;
         let replaced = [
             ("integrador", project.name.clone()),
             ("127.0.0.1:5432:", format!("127.0.0.1:{}:", project.database)),
             ("127.0.0.1:6380:", format!("127.0.0.1:{}:", project.redis)),
         ];
-        let compose = replaced.into_iter().try_fold(compose, |text, (from, to)| {
-            if text.contains(from) {
-                Ok(text.replace(from, &to))
-            } else {
-                bail!("`{from}` is not in `{}`", source.display())
-            }
-        })?;
-        fs::write(project.compose_file(), compose)?;
-        let manifest = format!("[project]\nname = \"{}\"\n\n[containers]\ncompose = [\"compose.yml\"]\n", project.name);
-        fs::write(project.folder().join("devctl.toml"), manifest)?;
+        fs::write(project.compose_file(), copied(&source, &replaced)?)?;
         Ok(project)
     }
 
@@ -102,6 +120,18 @@ impl Drop for Project {
             }
         }
     }
+}
+
+/// A file's text with all of `replaced` replaced; each of them must be there.
+fn copied(source: &Path, replaced: &[(&str, String)]) -> anyhow::Result<String> {
+    let text = fs::read_to_string(source).with_context(|| format!("cannot read `{}`", source.display()))?;
+    replaced.iter().try_fold(text, |text, (from, to)| {
+        if text.contains(from) {
+            Ok(text.replace(from, to))
+        } else {
+            bail!("`{from}` is not in `{}`", source.display())
+        }
+    })
 }
 
 fn free_port() -> anyhow::Result<u16> {
