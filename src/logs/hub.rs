@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::chunk::Chunk;
 use super::error_line::ErrorLines;
@@ -55,6 +55,7 @@ struct ServiceLog {
     service: ServiceName,
     shared: Arc<Shared>,
     state: Mutex<State>,
+    printed: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -104,15 +105,25 @@ impl Hub {
 
     /// The sink of a service.
     pub fn sink(&self, service: &ServiceName) -> LogSink {
+        LogSink { log: Some(self.log(service)) }
+    }
+
+    /// Tells one waiter of new output of a service. What was printed while nobody waited is told to the next who does.
+    pub fn printed(&self, service: &ServiceName) -> Arc<Notify> {
+        Arc::clone(&self.log(service).printed)
+    }
+
+    fn log(&self, service: &ServiceName) -> Arc<ServiceLog> {
         let mut services = lock(&self.inner.services);
         let log = services.entry(service.clone()).or_insert_with(|| {
             Arc::new(ServiceLog {
                 service: service.clone(),
                 shared: Arc::clone(&self.inner.shared),
                 state: Mutex::default(),
+                printed: Arc::default(),
             })
         });
-        LogSink { log: Some(Arc::clone(log)) }
+        Arc::clone(log)
     }
 
     /// A sink that keeps nothing, for nodes that print nothing.
@@ -204,6 +215,7 @@ impl ServiceLog {
         if let Some(place) = place {
             place.send(Message::Chunk(chunk));
         }
+        self.printed.notify_one();
     }
 }
 

@@ -39,6 +39,12 @@ impl Cadence {
         let steps = i32::try_from(failed.min(64)).expect("64 fits");
         self.first.mul_f64(GROWTH.powi(steps)).min(self.longest)
     }
+
+    /// The part of that pause which new output of the workload does not cut short, so that a flood of it makes no flood
+    /// of probes.
+    pub(super) fn shortest(self, failed: u32) -> Duration {
+        (self.pause(failed) / 8).max(self.first)
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +58,15 @@ mod tests {
             assert_eq!(Cadence::NETWORK.pause(failed).as_millis(), millis, "after {failed} probes");
         }
         assert_eq!(Cadence::NETWORK.pause(u32::MAX), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn output_cuts_pauses_short_down_to_an_eighth_and_never_below_the_first() {
+        let table = [(0, 10), (6, 10), (27, 30), (28, 31), (1000, 31)];
+        for (failed, millis) in table {
+            assert_eq!(Cadence::NETWORK.shortest(failed).as_millis(), millis, "after {failed} probes");
+        }
+        assert_eq!(Cadence::WORKLOAD.shortest(1000), Duration::from_millis(100));
     }
 
     #[test]

@@ -17,6 +17,9 @@ mod tcp;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
+
 use self::cadence::Cadence;
 use self::owner::Proof;
 use crate::driver::Control;
@@ -151,7 +154,8 @@ enum Reply {
 /// How long one probe over the network may take, so that a server that hangs never hangs devctl.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Probes until there is a final answer, at the cadence of `cadence.rs`. `on_change` gets the last answer each time it
+/// Probes until there is a final answer, at the cadence of `cadence.rs`, and sooner where the workload prints something:
+/// most servers say a word at the very moment they are ready. `on_change` gets the last answer each time it
 /// differs from the one before. Drop the future to stop.
 ///
 /// Not to be called for a container before the engine says that it is started: Docker's proxy takes connections earlier,
@@ -161,7 +165,8 @@ pub async fn until_ready(spec: &Spec, cx: &Context, on_change: impl FnMut(&str) 
         return log::until_match(pattern, cx, on_change).await;
     }
     let proof = Proof::default();
-    repeat(Cadence::of(spec), on_change, || ask(spec, cx, &proof)).await
+    let printed = cx.logs.printed(&cx.service);
+    repeat(Cadence::of(spec), &printed, on_change, || ask(spec, cx, &proof)).await
 }
 
 /// Probes once, and says what is missing. A network probe takes two seconds at most.
@@ -192,6 +197,7 @@ async fn ask(spec: &Spec, cx: &Context, proof: &Proof) -> Attempt {
 /// Asks until the answer is final.
 async fn repeat<F: Future<Output = Attempt>>(
     cadence: Cadence,
+    printed: &Notify,
     mut on_change: impl FnMut(&str),
     mut ask: impl FnMut() -> F,
 ) -> Verdict {
@@ -207,9 +213,17 @@ async fn repeat<F: Future<Output = Attempt>>(
                 }
             }
         }
-        tokio::time::sleep(cadence.pause(failed)).await;
+        pause(cadence.shortest(failed), cadence.pause(failed), printed).await;
     }
     unreachable!("four thousand million probes at 250 ms take 34 years")
+}
+
+/// Pauses for `longest`; once `shortest` is over, only until the workload prints something.
+async fn pause(shortest: Duration, longest: Duration, printed: &Notify) {
+    let end = Instant::now() + longest;
+    sleep(shortest).await;
+    // That nothing was printed is no news.
+    let _ = timeout_at(end, printed.notified()).await;
 }
 
 /// `host:port`, with brackets around an IPv6 address.
@@ -244,6 +258,7 @@ mod tests {
         let cadence = Cadence::of(&Spec::Tcp { host: String::new(), port: 1 });
         let verdict = repeat(
             cadence,
+            &Notify::new(),
             |answer| changes.push(answer.to_owned()),
             || std::future::ready(left.pop_front().expect("a final answer ends the questions")),
         )
@@ -263,6 +278,20 @@ mod tests {
         let never = Attempt::Never { message: "no".into(), hints: vec!["do".into()] };
         let verdict = Verdict::Never { message: "no".into(), hints: vec!["do".into()] };
         assert_eq!(run(vec![not_yet("a"), never]).await, (verdict, vec!["a".into()]));
+    }
+
+    #[tokio::test]
+    async fn output_cuts_a_pause_short() {
+        let printed = Notify::new();
+        printed.notify_one();
+        let hour = Duration::from_hours(1);
+        let paused = tokio::time::timeout(Duration::from_secs(30), pause(Duration::ZERO, hour, &printed)).await;
+        assert!(paused.is_ok(), "what was printed before the pause counts");
+        let (paused, ()) =
+            tokio::join!(tokio::time::timeout(Duration::from_secs(30), pause(Duration::ZERO, hour, &printed)), async {
+                printed.notify_one();
+            },);
+        assert!(paused.is_ok(), "and what is printed meanwhile");
     }
 
     // Checked by the compiler: the engine spawns what it gets.
