@@ -152,10 +152,19 @@ mod unix {
 #[cfg(target_os = "linux")]
 mod platform {
     use std::fs;
+    use std::io::{self, Read as _};
     use std::os::fd::AsRawFd;
 
     pub(super) use super::unix::{signal, signal_group};
     use super::{Identity, Process};
+
+    /// Reads a file of `/proc`. Such files claim to be empty, so that `fs::read` would begin with a few bytes at a time,
+    /// and the kernel visits the other process for each of its reads.
+    fn read(path: String) -> io::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(16 * 1024);
+        fs::File::open(path)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
 
     pub(super) fn all() -> Vec<Process> {
         pids().filter_map(one).collect()
@@ -167,7 +176,7 @@ mod platform {
     }
 
     pub(super) fn one(pid: u32) -> Option<Process> {
-        parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+        parse(pid, &read(format!("/proc/{pid}/stat")).ok()?)
     }
 
     /// `pid (name) state ppid pgrp session …`, the start as the 22nd field. The name may hold anything, `) R 1` too.
@@ -182,11 +191,11 @@ mod platform {
     }
 
     pub(super) fn environment(pid: u32) -> Vec<u8> {
-        fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+        read(format!("/proc/{pid}/environ")).unwrap_or_default()
     }
 
     pub(super) fn command(pid: u32) -> String {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.trim().is_empty() {
             return fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
