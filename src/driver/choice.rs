@@ -78,9 +78,9 @@ pub async fn choose(wish: Wish, wanted: &Wanted, env: &BTreeMap<String, String>)
 }
 
 async fn ask(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<(Docker, Box<Observed>), docker::Error> {
-    let engine = Docker::connect(env).await?;
     let images: Vec<String> = wanted.images.iter().map(|(image, _)| image.clone()).collect();
-    let observed = engine.observe(&wanted.project, &wanted.networks, &wanted.volumes, &images).await?;
+    let Wanted { project, networks, volumes, images: _ } = wanted;
+    let (engine, observed) = Docker::connect_and_observe(env, project, networks, volumes, &images).await?;
     Ok((engine, Box::new(observed)))
 }
 

@@ -91,8 +91,29 @@ pub(super) async fn connect(env: &Env) -> Result<Docker, Error> {
     connect_to(&resolve(env, DEFAULT_HOST)?, env, PATIENCE).await
 }
 
+/// The same, and looks at it meanwhile: engines run other programs to say who they are, which takes longer than a look.
+/// What is wrong with the engine as such is told before what is wrong with the look.
+pub(super) async fn connect_and_look<T>(
+    env: &Env,
+    look: impl AsyncFnOnce(&bollard::Docker) -> Result<T, Error>,
+) -> Result<(Docker, T), Error> {
+    let endpoint = resolve(env, DEFAULT_HOST)?;
+    let client = open(&endpoint, env)?;
+    let (docker, seen) =
+        futures_util::try_join!(identify(client.clone(), &endpoint, env, PATIENCE), async { Ok(look(&client).await) })?;
+    Ok((docker, seen?))
+}
+
 async fn connect_to(endpoint: &Endpoint, env: &Env, patience: Duration) -> Result<Docker, Error> {
-    let client = open(endpoint, env)?;
+    identify(open(endpoint, env)?, endpoint, env, patience).await
+}
+
+async fn identify(
+    client: bollard::Docker,
+    endpoint: &Endpoint,
+    env: &Env,
+    patience: Duration,
+) -> Result<Docker, Error> {
     let asked = tokio::time::timeout(patience, client.version()).await;
     let host = endpoint.host.clone();
     let version = match asked {

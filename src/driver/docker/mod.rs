@@ -76,7 +76,19 @@ impl Docker {
         volumes: &[String],
         images: &[String],
     ) -> Result<Observed, Error> {
-        observe::observe(self, project, networks, volumes, images).await
+        observe::observe(self.client(), project, networks, volumes, images).await
+    }
+
+    /// [`Docker::connect`] and [`Docker::observe`] at the same time.
+    pub async fn connect_and_observe(
+        env: &BTreeMap<String, String>,
+        project: &ProjectName,
+        networks: &[String],
+        volumes: &[String],
+        images: &[String],
+    ) -> Result<(Self, Observed), Error> {
+        let look = async |client: &_| observe::observe(client, project, networks, volumes, images).await;
+        connect::connect_and_look(env, look).await
     }
 
     /// All containers of a project by label, in the order in which to stop them: a container comes before those it

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use bollard::Docker as Client;
 use bollard::errors::Error as Call;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State};
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
@@ -50,21 +51,20 @@ pub(super) fn found<T>(answer: Result<T, Call>) -> Result<Option<T>, Call> {
     }
 }
 
-async fn containers(docker: &Docker, filters: &Filters, all: bool) -> Result<Vec<ContainerSummary>, Call> {
+async fn containers(client: &Client, filters: &Filters, all: bool) -> Result<Vec<ContainerSummary>, Call> {
     let options = ListContainersOptionsBuilder::default().all(all).filters(filters).build();
-    docker.client().list_containers(Some(options)).await
+    client.list_containers(Some(options)).await
 }
 
 /// See [`Docker::observe`].
 pub(super) async fn observe(
-    docker: &Docker,
+    client: &Client,
     project: &ProjectName,
     networks: &[String],
     volumes: &[String],
     images: &[String],
 ) -> Result<Observed, Error> {
-    let client = docker.client();
-    let containers = async { list(docker, project).await };
+    let containers = list(client, project);
     let networks = try_join_all(networks.iter().map(async |name| {
         let found = found(client.inspect_network(name, None).await)?;
         // The engine takes the beginning of an id for a name.
@@ -104,9 +104,9 @@ struct Listed {
     container: ObservedContainer,
 }
 
-async fn list(docker: &Docker, project: &ProjectName) -> Result<Vec<Listed>, Call> {
+async fn list(client: &Client, project: &ProjectName) -> Result<Vec<Listed>, Call> {
     let filters = filter("label", [project_label(project), format!("{ONEOFF}=False"), CONFIG_HASH.to_owned()]);
-    Ok(containers(docker, &filters, true).await?.into_iter().filter_map(listed).collect())
+    Ok(containers(client, &filters, true).await?.into_iter().filter_map(listed).collect())
 }
 
 /// Reads one line of a listing; `None` for what is no container of a service.
@@ -154,7 +154,8 @@ fn dependencies(label: &str) -> Vec<String> {
 
 /// See [`Docker::list_project`].
 pub(super) async fn list_project(docker: &Docker, project: &ProjectName) -> Result<Vec<ObservedContainer>, Error> {
-    let listed = list(docker, project).await.map_err(|e| Error::from_call("list the project's containers", e))?;
+    let listed =
+        list(docker.client(), project).await.map_err(|e| Error::from_call("list the project's containers", e))?;
     Ok(in_stop_order(listed).into_iter().map(|item| item.container).collect())
 }
 
@@ -207,7 +208,7 @@ pub(super) async fn project_volumes(docker: &Docker, project: &ProjectName) -> R
 pub(super) async fn publisher(docker: &Docker, port: u16) -> Option<PublishedBy> {
     let filters = filter("publish", [port.to_string()]);
     // The filter also finds containers that were to publish the port and do not run.
-    let found = containers(docker, &filters, false).await.ok()?;
+    let found = containers(docker.client(), &filters, false).await.ok()?;
     let publishes = |summary: &ContainerSummary| {
         summary.ports.iter().flatten().any(|published| published.public_port == Some(port))
     };
@@ -220,7 +221,7 @@ pub(super) async fn publisher(docker: &Docker, port: u16) -> Option<PublishedBy>
 
 /// The names of the containers that mount a volume, running or not.
 pub(super) async fn users_of_volume(docker: &Docker, volume: &str) -> Vec<String> {
-    let found = containers(docker, &filter("volume", [volume.to_owned()]), true).await.unwrap_or_default();
+    let found = containers(docker.client(), &filter("volume", [volume.to_owned()]), true).await.unwrap_or_default();
     let mut names: Vec<String> = found
         .into_iter()
         .filter_map(|summary| Some(summary.names?.first()?.trim_start_matches('/').to_owned()))
@@ -233,7 +234,7 @@ pub(super) async fn users_of_volume(docker: &Docker, volume: &str) -> Vec<String
 pub(super) async fn leftovers(docker: &Docker, run: &RunId, only_running: bool) -> Vec<String> {
     let filters = filter("label", [format!("{RUN}={run}")]);
     let networks = async { if only_running { Ok(Vec::new()) } else { networks(docker, &filters).await } };
-    let look = async { try_join!(containers(docker, &filters, !only_running), networks) };
+    let look = async { try_join!(containers(docker.client(), &filters, !only_running), networks) };
     let reason = match tokio::time::timeout(LAST_LOOK, look).await {
         Ok(Ok((containers, networks))) => {
             let mut lines: Vec<String> = containers.into_iter().map(leftover).collect();
