@@ -690,3 +690,19 @@ async fn the_launch_overrides_the_environment() {
     run.launch("api", launch).await.end().await;
     assert_eq!(run.hub.tail(&"api".parse().unwrap(), 1)[0].text, "/over more");
 }
+
+#[tokio::test]
+async fn a_start_that_was_dropped_halfway_leaves_nothing() {
+    for _ in 0..20 {
+        let run = Run::new();
+        let cx = run.context(&"api".parse().unwrap());
+        let mut start = Box::pin(
+            run.processes.launch(launch(vec![stub().to_owned(), "stubborn".to_owned()], StopSignal::Term), &cx),
+        );
+        // The order is given; mostly it is not carried out yet when nobody wants its child any more.
+        drop(futures_util::poll!(&mut start));
+        drop(start);
+        assert_eq!(run.processes.left(&run.id).await, Vec::<String>::new());
+        run.assert_gone();
+    }
+}

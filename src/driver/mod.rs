@@ -225,7 +225,7 @@ impl Drivers {
             Some(engine) => engine.leftovers(run).await,
             None => Vec::new(),
         };
-        left.extend(self.process.leftovers(run));
+        left.extend(self.process.left(run).await);
         left
     }
 

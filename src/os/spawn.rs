@@ -54,10 +54,14 @@ pub struct Spawner {
     orders: mpsc::Sender<Request>,
 }
 
-struct Request {
-    order: Order,
-    runtime: Handle,
-    answer: oneshot::Sender<io::Result<Unclaimed>>,
+enum Request {
+    Make {
+        order: Box<Order>,
+        runtime: Handle,
+        answer: oneshot::Sender<io::Result<Unclaimed>>,
+    },
+    /// Asked by whoever wants to know that all earlier requests are done with.
+    Done(oneshot::Sender<()>),
 }
 
 impl Spawner {
@@ -67,20 +71,39 @@ impl Spawner {
         // Without the thread the receiver is dropped, and `spawn` says so.
         let _ = std::thread::Builder::new().name("devctl-spawn".to_owned()).spawn(move || {
             for request in requests {
-                let _runtime = request.runtime.enter();
-                // Whoever ordered it may have gone away meanwhile: then the child comes back, and is killed.
-                let _ = request.answer.send(make(&request.order).map(|spawned| Unclaimed(Some(spawned))));
+                match request {
+                    Request::Make { order, runtime, answer } => {
+                        let _runtime = runtime.enter();
+                        // Whoever ordered it may have gone away: then the child comes back, and is killed.
+                        let _ = answer.send(make(&order).map(|spawned| Unclaimed(Some(spawned))));
+                    }
+                    Request::Done(answer) => {
+                        // Whoever asked may have lost patience.
+                        let _ = answer.send(());
+                    }
+                }
             }
         });
         Self { orders }
     }
 
-    /// Makes a child. If the future is dropped, the child is killed or never made.
+    /// Makes a child. If the future is dropped, the child is killed as soon as it is made; [`Spawner::idle`] waits for
+    /// that.
     pub async fn spawn(&self, order: Order) -> io::Result<Spawned> {
         let (answer, made) = oneshot::channel();
         let gone = || io::Error::other("the thread that makes processes could not be started");
-        self.orders.send(Request { order, runtime: Handle::current(), answer }).map_err(|_| gone())?;
+        let request = Request::Make { order: Box::new(order), runtime: Handle::current(), answer };
+        self.orders.send(request).map_err(|_| gone())?;
         made.await.map_err(|_| gone())?.map(Unclaimed::claim)
+    }
+
+    /// Waits until every order so far is carried out. A child whose order was dropped is killed by then.
+    pub async fn idle(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.orders.send(Request::Done(answer)).is_ok() {
+            // Without an answer there is no thread, and nothing is being made.
+            let _ = done.await;
+        }
     }
 }
 

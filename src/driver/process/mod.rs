@@ -17,6 +17,7 @@ pub use spec::{BuildSpec, EnvSource, EnvVar, Program, Runtime, Spec, StopSignal}
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -27,6 +28,9 @@ use crate::name::{RunId, ServiceName};
 use crate::os::process::{Kill, Table};
 use crate::os::spawn::{Order, Spawner};
 use crate::os::tree::{self, Cookie, Tree};
+
+/// How long what was just killed may take to be gone.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// Builds and runs host programs. Cheap to clone.
 #[derive(Clone)]
@@ -145,6 +149,21 @@ impl Processes {
     /// Looks for processes of a run by their environment: `process 4242 (sleep 100)`.
     pub fn leftovers(&self, run: &RunId) -> Vec<String> {
         Cookie::of_run(run.as_str()).carriers(&Table::snapshot()).iter().map(tree::describe).collect()
+    }
+
+    /// The last look of a run. A start or a tool that was dropped a moment ago has been killed and may not be gone yet, or
+    /// may not even be made yet: that is waited for, so that only what stays is left.
+    pub async fn left(&self, run: &RunId) -> Vec<String> {
+        let gone = async {
+            self.inner.spawner.idle().await;
+            while !self.leftovers(run).is_empty() {
+                tokio::time::sleep(sweep::LOOK).await;
+            }
+        };
+        match tokio::time::timeout(LAST_LOOK, gone).await {
+            Ok(()) => Vec::new(),
+            Err(_) => self.leftovers(run),
+        }
     }
 
     /// Ends what is left of the processes of a run that died; answers who they were.

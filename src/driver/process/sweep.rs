@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long the killed may take to be gone.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 /// How often to look. Nobody tells of the end of a process that is not one's child.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Ends all processes of a run and waits until they are gone; answers who they were.
 pub(super) async fn sweep(run: &RunId) -> Vec<String> {
