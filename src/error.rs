@@ -24,6 +24,7 @@ const BOLD: Style = Style::new().bold();
 pub struct Error {
     what: What,
     blame: Blame,
+    notes: Vec<String>,
     hints: Vec<String>,
 }
 
@@ -47,9 +48,9 @@ impl<E: Advice + Send + Sync + 'static> From<E> for Error {
         let (blame, hints) = (error.blame(), error.hints());
         // Mistakes in files are many in one and have a form of their own.
         if let Some(problems) = (&error as &dyn Any).downcast_ref::<Problems>() {
-            return Self { what: What::Problems(problems.0.clone()), blame, hints };
+            return Self { what: What::Problems(problems.0.clone()), blame, notes: Vec::new(), hints };
         }
-        Self { what: What::Source(Box::new(error)), blame, hints }
+        Self { what: What::Source(Box::new(error)), blame, notes: Vec::new(), hints }
     }
 }
 
@@ -57,18 +58,28 @@ impl Error {
     /// Makes an error of the command line itself.
     pub fn new(blame: Blame, message: impl Into<String>) -> Self {
         let message = Message { message: message.into(), source: None };
-        Self { what: What::Source(Box::new(message)), blame, hints: Vec::new() }
+        Self { what: What::Source(Box::new(message)), blame, notes: Vec::new(), hints: Vec::new() }
     }
 
     /// Makes an error of an operation of the system; `what` says what was tried and on what: ``cannot read `x` ``.
     pub fn io(what: impl Into<String>, error: io::Error) -> Self {
+        let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let message = Message { message: what.into(), source: Some(Box::new(error)) };
-        Self { what: What::Source(Box::new(message)), blame: Blame::Environment, hints: Vec::new() }
+        let hints =
+            if is_full { vec!["free some space: `df -h` shows which disk is full".to_owned()] } else { Vec::new() };
+        Self { what: What::Source(Box::new(message)), blame: Blame::Environment, notes: Vec::new(), hints }
     }
 
     /// Makes an error of the mistakes in the project's files.
     pub fn problems(problems: Problems) -> Self {
-        Self { what: What::Problems(problems.0), blame: Blame::Configuration, hints: Vec::new() }
+        Self { what: What::Problems(problems.0), blame: Blame::Configuration, notes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// Adds a circumstance that is no cause and without which the error cannot be understood.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
     }
 
     /// Adds a hint after those there are.
@@ -101,6 +112,9 @@ impl Error {
             What::Source(error) => chain(error.as_ref()),
             What::Problems(problems) => all_problems(problems),
         };
+        for note in &self.notes {
+            let _ = writeln!(text, "  {PLACE}note:{PLACE:#} {}", indented(note));
+        }
         let bug = (self.blame == Blame::Bug).then_some("this is a bug in devctl, please report it with this text");
         for hint in self.hints.iter().map(String::as_str).chain(bug) {
             let _ = writeln!(text, "  {HINT}hint:{HINT:#} {}", indented(hint));
@@ -134,13 +148,14 @@ fn all_problems(problems: &[Problem]) -> String {
     let mut text = String::new();
     for problem in problems {
         text.push_str(&one_problem(problem));
-        text.push('\n');
+        if problems.len() > 1 {
+            text.push('\n');
+        }
     }
-    let n = match problems.len() {
-        1 => "1 problem".to_owned(),
-        n => format!("{n} problems"),
-    };
-    let _ = writeln!(text, "{ERROR}error:{ERROR:#} {n} in the project's files");
+    // One can be counted by whoever reads it.
+    if problems.len() > 1 {
+        let _ = writeln!(text, "{ERROR}error:{ERROR:#} {} problems in the project's files", problems.len());
+    }
     text
 }
 

@@ -9,8 +9,11 @@ use crate::os::files;
 /// The folder of `devctl.toml`: `start` or the nearest one above it.
 pub(super) fn root(start: &Path) -> Result<PathBuf, Error> {
     start.ancestors().find(|folder| files::is_file(&folder.join("devctl.toml"))).map(Path::to_owned).ok_or_else(|| {
-        Error::new(Blame::Configuration, format!("no `devctl.toml` in `{}` or above", start.display()))
-            .hint("go to a project, or name one with `-C DIR`")
+        Error::new(
+            Blame::Configuration,
+            format!("there is no devctl.toml in `{}` or in any folder above", start.display()),
+        )
+        .hint("change to a folder of the project, or name one with `-C DIR`")
     })
 }
 

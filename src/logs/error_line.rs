@@ -84,6 +84,10 @@ impl ErrorLines {
                 (None, None) => false,
             };
         }
+        // PostgreSQL turns early clients away by FATAL, devctl's own probe among them: that is the cause of nothing.
+        if line.contains("FATAL:  the database system is ") {
+            return false;
+        }
         if self.certain.is_match(&line) {
             return true;
         }
@@ -175,6 +179,7 @@ mod tests {
             "GET /errors/fatal.css 200",
             "panic button installed",
             "2026-11-20 08:00:00 UTC [42] LOG:  database system is ready; ERROR: none",
+            "2026-11-20 08:00:00 UTC [42] FATAL:  the database system is starting up",
             "   Compiling thiserror v2.0.21",
             "2026-11-20 08:00:00 UTC [42] FATAL:  the database system is starting up",
             "",

@@ -167,6 +167,14 @@ impl<'a> Reader<'a> {
     /// A TCP port that can be listened on.
     pub(super) fn port(self, key: &str, node: &Node) -> Option<u16> {
         const EXPECTED: &str = "a port between 1 and 65535";
+        if let Kind::Str(text) = &node.kind
+            && self.source.language() == Language::Toml
+            && let Ok(number) = text.trim().parse::<u16>()
+        {
+            let message = format!("`{key}` must be {EXPECTED}, but is the text `{text}`");
+            self.fail_with(node.mark, message, format!("without quotes: `{key} = {number}`"));
+            return None;
+        }
         let port = self.integer::<u16>(key, node, EXPECTED)?;
         if port == 0 {
             self.fail(node.mark, format!("`{key}` must be {EXPECTED}, but is 0"));

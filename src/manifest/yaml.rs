@@ -115,6 +115,7 @@ pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option
                     if lead.contains("line ") { rest } else { message }
                 },
             );
+            let message = message.split_once(" at line ").map_or(message, |(message, _)| message);
             let mark = error.location().and_then(|location| mark_of(source, location));
             problems.push(source.problem(mark, format!("not valid YAML: {message}")));
             None

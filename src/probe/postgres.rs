@@ -96,11 +96,9 @@ fn password_hints(question: Question<'_>, managed: bool) -> Vec<String> {
     if managed {
         let set = format!("ALTER USER {} PASSWORD '…'", identifier(question.user));
         vec![
-            "the data were initialised with another password: `POSTGRES_USER` and `POSTGRES_PASSWORD` count only while \
-             the volume is empty"
-                .to_owned(),
-            format!("to keep the data, set the password in the database: `devctl db shell`, then `{set};`"),
-            "to start anew: `devctl down -v` (destroys the data)".to_owned(),
+            "the data were made with another password; `POSTGRES_PASSWORD` counts only when they are made".to_owned(),
+            format!("set `POSTGRES_PASSWORD` back to what it was; a new one is set by `{set};` in `devctl db shell`"),
+            "or start anew: `devctl down -v` (destroys the data)".to_owned(),
         ]
     } else {
         vec![format!("give the password of that server's user `{}`; devctl did not start it", question.user)]

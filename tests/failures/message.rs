@@ -30,6 +30,7 @@ const REDACTIONS: &[(&str, &str)] = &[
     (r"\b((?:ready|done|up|restart \d+) in) \d+(?:\.\d)? m?s\b", "$1 [duration]"),
     (r"Docker Engine [0-9][^ ]* \(API [0-9.]+\)", "Docker Engine [version]"),
     (r"\([^ ]*docker-proxy .*\)", "(docker-proxy …)"),
+    (r"\d+ lines? of (\w+) (?:is|are) not", "[count] lines of $1 are not"),
     (r"\.tmp\w{6}\b", ".tmp[random]"),
     (r"(?m)PATH: .*", "PATH: [folders]"),
     // The words of the engine about a registry differ from one version to the next.

@@ -111,7 +111,9 @@ pub(super) async fn survey(
     let Infrastructure { kind, name, why, engine, observed, stack } = infrastructure(manifest, settings, env).await?;
     let stack = match kind {
         Infra::Docker => stack,
-        Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)?,
+        Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)
+            // Whoever did not ask for this driver has to be told how it came to be taken.
+            .map_err(|error| Error::from(error).note(format!("the driver is {name}: {why}")))?,
     };
     let now = Now { engine: observed, dead };
     let mut plan = plan::diff(&stack, &now);

@@ -174,6 +174,14 @@ pub enum Error {
         /// The last lines that it printed.
         output: String,
     },
+    /// A helper program found no room for what it writes.
+    #[error("`{program}` found no space left on the disk of `{}`", .folder.display())]
+    NoRoom {
+        /// The program.
+        program: String,
+        /// The folder it ran in.
+        folder: PathBuf,
+    },
     /// A helper program could not be run at all.
     #[error("cannot run `{}`", .program.display())]
     Spawn {
@@ -238,6 +246,7 @@ impl Advice for Error {
             | Self::Pip { .. }
             | Self::HashMismatch { .. }
             | Self::DiskFull { .. }
+            | Self::NoRoom { .. }
             | Self::Unpack { .. }
             | Self::DoesNotRun { .. }
             | Self::NoCache
@@ -276,6 +285,7 @@ impl Advice for Error {
                 hints.extend(ways_out());
                 hints
             }
+            Self::NoRoom { folder, .. } => vec![format!("free some space: `df -h '{}'`", folder.display())],
             Self::NoCache => vec!["set HOME, or DEVCTL_CACHE_DIR to a folder for downloads".to_owned()],
             Self::CacheOutOfReach { barrier, .. } => vec![
                 "set DEVCTL_CACHE_DIR to a folder that every user may enter, such as /var/cache/devctl".to_owned(),

@@ -133,9 +133,13 @@ impl Tool {
     /// Runs it to its end, and any end but exit code 0 is an error with the last lines that it printed.
     pub(super) async fn run_well(self) -> Result<Outcome, Error> {
         let program = self.program.file_name().unwrap_or(self.program.as_os_str()).to_string_lossy().into_owned();
+        let folder = self.dir.clone();
         let outcome = self.run().await?;
         if outcome.status.success() {
             return Ok(outcome);
+        }
+        if [&outcome.stdout, &outcome.stderr].iter().any(|output| output.contains("No space left on device")) {
+            return Err(Error::NoRoom { program, folder });
         }
         Err(Error::Tool { program, status: outcome.status(), output: outcome.tail() })
     }

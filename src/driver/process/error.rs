@@ -23,7 +23,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// A program named without a path is in no folder of `PATH`.
-    #[error("program `{program}` was not found in PATH (`{path}`)")]
+    #[error("there is no program `{program}` in PATH\nPATH: {path}")]
     NotInPath {
         /// The program.
         program: String,
@@ -128,7 +128,7 @@ impl Advice for Error {
             Self::ProgramMissing { .. } => {
                 vec!["correct the command; a relative path is relative to the service's `dir`".to_owned()]
             }
-            Self::NotExecutable { program } => vec![format!("chmod +x {}", program.display())],
+            Self::NotExecutable { program } => vec![format!("`chmod +x '{}'`", program.display())],
             Self::InterpreterMissing { shebang: Some(line), .. } => {
                 vec![format!("its first line is `{line}`: install that program or correct the line")]
             }

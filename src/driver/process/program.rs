@@ -20,7 +20,8 @@ pub(super) fn find(program: &str, dir: &Path, env: &BTreeMap<String, String>) ->
     if !named_by_path {
         return Err(Error::NotInPath { program: program.to_owned(), path: path.to_owned() });
     }
-    let program = dir.join(program);
+    // `./serve` is below the folder, and a message needs no `/./`.
+    let program = dir.join(program.strip_prefix("./").unwrap_or(program));
     Err(if program.exists() { Error::NotExecutable { program } } else { Error::ProgramMissing { program } })
 }
 
@@ -65,10 +66,10 @@ mod tests {
         assert_eq!(find("./bin/tool").unwrap().canonicalize().unwrap(), root.join("bin/tool").canonicalize().unwrap());
         assert_eq!(find("/bin/sh").unwrap(), Path::new("/bin/sh"));
         let shown = |e: Error| e.to_string().replace(&root.display().to_string(), "ROOT");
-        assert_eq!(shown(find("nope").unwrap_err()), "program `nope` was not found in PATH (`ROOT/bin`)");
-        assert_eq!(shown(find("./nope").unwrap_err()), "there is no program `ROOT/./nope`");
-        assert_eq!(shown(find("./plain").unwrap_err()), "`ROOT/./plain` is not an executable file");
-        assert_eq!(shown(find("./bin").unwrap_err()), "`ROOT/./bin` is not an executable file");
+        assert_eq!(shown(find("nope").unwrap_err()), "there is no program `nope` in PATH\nPATH: ROOT/bin");
+        assert_eq!(shown(find("./nope").unwrap_err()), "there is no program `ROOT/nope`");
+        assert_eq!(shown(find("./plain").unwrap_err()), "`ROOT/plain` is not an executable file");
+        assert_eq!(shown(find("./bin").unwrap_err()), "`ROOT/bin` is not an executable file");
         let missing = super::find("sh", &root.join("gone"), &env).unwrap_err();
         assert_eq!(shown(missing), "cannot run `sh`: there is no folder `ROOT/gone`");
 
