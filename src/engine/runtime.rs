@@ -55,16 +55,7 @@ pub async fn run<Sink: FnMut(Event)>(
     let machine = Machine::new(plan.steps.iter().map(|step| spec_of(step, keep)), runtime.began);
     let (tell, told) = unbounded_channel();
     let steps = plan.steps.into_iter().map(|step| (step.node.id.clone(), Arc::new(step))).collect();
-    let mut engine = Engine {
-        machine,
-        runtime,
-        steps,
-        keep,
-        live: HashMap::new(),
-        timers: BinaryHeap::new(),
-        tell,
-        told_trouble: false,
-    };
+    let mut engine = Engine { machine, runtime, steps, keep, live: HashMap::new(), timers: BinaryHeap::new(), tell };
     let outcome = engine.turn(told, signals).await;
     engine.runtime.logs.flush().await;
     outcome
@@ -139,8 +130,6 @@ struct Engine<Sink> {
     live: HashMap<NodeId, Live>,
     timers: BinaryHeap<Reverse<(Instant, NodeId, Epoch)>>,
     tell: UnboundedSender<Message>,
-    /// Whether the user knows already that the logs cannot be filed.
-    told_trouble: bool,
 }
 
 impl<Sink: FnMut(Event)> Engine<Sink> {
@@ -368,22 +357,11 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
     }
 
     fn emit(&mut self, mut kind: EventKind) {
-        if let Some(message) = self.runtime.logs.trouble()
-            && !self.told_trouble
-        {
-            self.told_trouble = true;
-            let hints = vec!["what is printed meanwhile is on the screen and in memory only".to_owned()];
-            self.send(EventKind::Warning { node: None, message, hints });
-        }
         match &mut kind {
             EventKind::Failed { node, failure } => self.add_evidence(node, failure),
             EventKind::Receipt(receipt) => receipt.data = self.data(),
             _ => {}
         }
-        self.send(kind);
-    }
-
-    fn send(&mut self, kind: EventKind) {
         let at_ms = millis(clock::now().duration_since(self.runtime.began));
         (self.runtime.sink)(Event { at_ms, kind });
     }

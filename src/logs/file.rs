@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Stream;
 use super::chunk::{Chunk, text, without_escapes};
@@ -38,7 +38,7 @@ pub(super) enum Message {
 }
 
 /// What is wrong with the files, where something is.
-pub(super) type Trouble = Arc<Mutex<Option<String>>>;
+pub(super) type Trouble = watch::Sender<Option<String>>;
 
 /// How much is gathered for one `write`: small chunks that arrive together cost one system call.
 const GATHER: usize = 128 * 1024;
@@ -130,13 +130,13 @@ impl Store {
         if let Err(source) = result {
             file.lost += lines;
             let path = current(&self.folder, service);
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!(
-                "cannot write `{}`: {source}; {} line{} of {service} {} not in the file",
+            self.trouble.send_replace(Some(format!(
+                "cannot write `{}`: {source}; {} line{} of {service} {} not in the file so far",
                 path.display(),
                 file.lost,
                 if file.lost == 1 { "" } else { "s" },
                 if file.lost == 1 { "is" } else { "are" },
-            ));
+            )));
         }
     }
 }
@@ -254,7 +254,7 @@ mod tests {
              2026-11-20T08:00:00.123456Z E bad \\xff\n\
              2026-11-20T08:00:00.123456Z O plain\n"
         );
-        assert_eq!(*store.trouble.lock().unwrap(), None);
+        assert_eq!(*store.trouble.borrow(), None);
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
         let mut store = store(&blocked, Rotation::default());
         store.add(&chunk(Stream::Stdout, b"one\ntwo\n"));
         store.write_all();
-        let trouble = store.trouble.lock().unwrap().clone().unwrap();
+        let trouble = store.trouble.borrow().clone().unwrap();
         assert!(trouble.contains("api.log") && trouble.contains("2 lines of api are not"), "{trouble}");
         fs::remove_file(&blocked).unwrap();
         store.add(&chunk(Stream::Stdout, b"three\n"));
@@ -297,7 +297,7 @@ mod tests {
         let mut store = store(dir.path(), Rotation::default());
         store.add(&chunk(Stream::Stdout, b"one\n"));
         store.write_all();
-        let trouble = store.trouble.lock().unwrap().clone().unwrap();
+        let trouble = store.trouble.borrow().clone().unwrap();
         assert!(trouble.contains("No space left on device"), "{trouble}");
     }
 }

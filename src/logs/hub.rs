@@ -89,12 +89,12 @@ impl Hub {
         let trouble = Trouble::default();
         let files = folder.and_then(|folder| {
             let (sender, receiver) = mpsc::channel(WAITING_FOR_DISK);
-            let told = Arc::clone(&trouble);
+            let told = trouble.clone();
             let thread = std::thread::Builder::new().name("devctl-logs".to_owned());
             match thread.spawn(move || file::run(folder, rotation, told, receiver)) {
                 Ok(_) => Some(sender),
                 Err(e) => {
-                    *lock(&trouble) = Some(format!("cannot start the thread that writes the log files: {e}"));
+                    trouble.send_replace(Some(format!("cannot start the thread that writes the log files: {e}")));
                     None
                 }
             }
@@ -171,9 +171,12 @@ impl Hub {
         }
     }
 
-    /// What is wrong with the files, in one line, where something is. Lines are in memory all the same.
-    pub fn trouble(&self) -> Option<String> {
-        lock(&self.inner.shared.trouble).clone()
+    /// Waits until something is wrong with the files, and tells what, in one line. The last lines are in memory all the
+    /// same, and services run on.
+    pub async fn troubled(&self) -> String {
+        let mut trouble = self.inner.shared.trouble.subscribe();
+        let found = trouble.wait_for(Option::is_some).await;
+        found.ok().and_then(|trouble| trouble.clone()).expect("the hub holds the sender, and it was waited for")
     }
 
     fn look<T>(&self, service: &ServiceName, what: impl FnOnce(&mut State) -> T) -> Option<T> {
@@ -263,6 +266,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn api() -> ServiceName {
@@ -338,7 +343,7 @@ mod tests {
         hub.null().write(Stream::Stdout, b"x\n").await;
         hub.flush().await;
         assert!(hub.tail(&api(), 9).is_empty());
-        assert_eq!(hub.trouble(), None);
+        assert_eq!(hub.troubled().now_or_never(), None);
     }
 
     #[tokio::test]

@@ -61,7 +61,8 @@ fn a_disk_that_gets_full_while_everything_runs() {
     let project =
         chatty("echo here; head -c 1000000 /dev/zero | tr '\\\\0' 'x' | fold -w 99; echo; echo done; exec sleep 600");
     let Some(mut devctl) = up_on_disk(&project, 128, "true") else { return };
-    wait_line(&mut devctl, "done");
+    wait_line(&mut devctl, "] done");
+    wait_line(&mut devctl, "not in the file");
     devctl.signal(Signal::SIGINT);
     Message::new(&project, devctl.wait_exit()).nothing_left(&project).without("xxx").matches("disk_gets_full");
 }

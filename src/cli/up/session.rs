@@ -1,5 +1,6 @@
 //! A run from its first event to its last: engine, reporter, record and signals, wired together.
 
+use std::convert::Infallible;
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -75,7 +76,8 @@ pub(super) async fn run(
         }
     };
 
-    let mut recorder = Recorder { record: record(&stack, &run, driver, &adopted), state, trouble: false, clean: false };
+    let record = record(&stack, &run, driver, &adopted);
+    let mut recorder = Recorder { record, state, began, trouble: false, clean: false };
     let first = EventKind::RunStarted {
         project: stack.project().clone(),
         run: run.clone(),
@@ -98,16 +100,32 @@ pub(super) async fn run(
         // A reporter that is gone has asked for the end of the run already.
         let _ = tell.send(event);
     };
+    let trouble = tell_of_trouble(logs.clone(), tell.clone(), began);
     let runtime = Runtime { drivers, logs, run, adopted, began, sink };
-    let (outcome, ()) = tokio::join!(runtime::run(plan, runtime, &mut stop.asked), reporter);
+    let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked), reporter) };
+    let (outcome, ()) = tokio::select! {
+        ended = run => ended,
+        never = trouble => match never {},
+    };
     recorder.finish();
     Ok(outcome.exit_code())
+}
+
+/// Says once that log files cannot be written; the run itself does not need them.
+async fn tell_of_trouble(logs: Hub, tell: UnboundedSender<Event>, began: Instant) -> Infallible {
+    let message = logs.troubled().await;
+    let hints = vec!["free some space, or nothing of it will be in `devctl logs`".to_owned()];
+    let at_ms = millis(clock::now().duration_since(began));
+    // A reporter that is gone has asked for the end of the run already.
+    let _ = tell.send(Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
+    std::future::pending().await
 }
 
 /// Keeps the record on disk up to date.
 struct Recorder {
     record: Record,
     state: StateDir,
+    began: Instant,
     /// Whether a failure to write was told already.
     trouble: bool,
     /// Whether the last check found nothing left.
@@ -123,7 +141,8 @@ impl Recorder {
             self.trouble = true;
             let message = format!("cannot write `{}`: {error}", self.state.path().join("run.json").display());
             let hints = vec!["`devctl ps` will not know of this run".to_owned()];
-            let _ = tell.send(Event { at_ms: 0, kind: EventKind::Warning { node: None, message, hints } });
+            let at_ms = millis(clock::now().duration_since(self.began));
+            let _ = tell.send(Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
         }
     }
 
