@@ -501,9 +501,13 @@ impl Machine {
 
     /// The first signal stops gracefully, the next one kills, the one after that waits for nothing. Where a failure
     /// began the stop, the first signal is the next one already: the user sees the stop, and wants it over.
+    ///
+    /// A hang-up begins a stop and never hurries one: a closed terminal sends it more than once, a reader that went
+    /// away counts as one too, and nobody who pressed a key stands behind either.
     fn signal(&mut self, signal: Signal, now: Instant) {
         match self.mode {
             Mode::Idle | Mode::Up => self.stop(StopCause::Signal(signal), now),
+            Mode::Stopping { .. } if signal == Signal::Hup => {}
             Mode::Stopping { outcome, since, kill: false } => {
                 self.mode = Mode::Stopping { outcome, since, kill: true };
                 self.kill_everything();

@@ -198,6 +198,24 @@ fn the_second_signal_kills_and_the_third_waits_for_nothing() {
 }
 
 #[test]
+fn a_hang_up_stops_and_never_hurries() {
+    for first in [Signal::Hup, Signal::Int] {
+        let mut bench = chain();
+        for name in ["db", "api", "gateway"] {
+            bench.up(name);
+        }
+        bench.send(Input::Signal(first));
+        assert_eq!(bench.stops(), ["gateway"]);
+        for _ in 0..3 {
+            bench.send(Input::Signal(Signal::Hup));
+            assert_eq!(bench.effects, [], "after {first:?}");
+        }
+        bench.send(Input::Signal(Signal::Int));
+        assert_eq!(bench.kills(), ["gateway", "api", "db"], "a person who insists is heard");
+    }
+}
+
+#[test]
 fn a_workload_that_ignores_the_stop_is_killed_after_its_grace() {
     let mut bench = Bench::new(vec![workload("db", &[])]);
     bench.up("db");
