@@ -37,6 +37,16 @@ impl Terminal {
 
     /// Starts devctl in a terminal of that size.
     pub(crate) fn start_sized(project: &Project, args: &[&str], columns: u16, rows: u16) -> Self {
+        Self::start_with(project, args, &[], (columns, rows))
+    }
+
+    /// Starts devctl in a terminal of that many columns and rows, with more variables in its environment.
+    pub(crate) fn start_with(
+        project: &Project,
+        args: &[&str],
+        env: &[(&str, &str)],
+        (columns, rows): (u16, u16),
+    ) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("the system has pseudo-terminals");
         pty.resize(pty_process::Size::new(rows, columns)).expect("the terminal is open");
         let command = Command::new(env!("CARGO_BIN_EXE_devctl"))
@@ -44,7 +54,8 @@ impl Terminal {
             .current_dir(project.root())
             .env_clear()
             .envs(project.environment())
-            .env("TERM", "xterm-256color");
+            .env("TERM", "xterm-256color")
+            .envs(env.iter().copied());
         let child = command.spawn(pts).expect("cargo built the binary");
         let size = |cells| NonZeroU16::new(cells).expect("a terminal has cells");
         let parser = vt100::Parser::new(size(rows), size(columns), 10_000);
