@@ -58,9 +58,12 @@ fn a_disk_that_is_full_from_the_start() {
 
 #[test]
 fn a_disk_that_gets_full_while_everything_runs() {
-    let project =
-        chatty("echo here; head -c 1000000 /dev/zero | tr '\\\\0' 'x' | fold -w 99; echo; echo done; exec sleep 600");
+    let project = chatty(
+        "echo here; until test -e fill; do sleep 0.05; done; head -c 1000000 /dev/zero | tr '\\\\0' 'x' | fold -w 99; echo; echo done; exec sleep 600",
+    );
     let Some(mut devctl) = up_on_disk(&project, 128, "true") else { return };
+    wait_line(&mut devctl, "everything is ready");
+    project.write("fill", "");
     wait_line(&mut devctl, "] done");
     wait_line(&mut devctl, "not in the file");
     devctl.signal(Signal::SIGINT);
