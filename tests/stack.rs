@@ -377,7 +377,7 @@ fn killed_and_down(infra: Infra) {
     devctl.signal(Signal::SIGKILL);
     devctl.wait_exit();
     let down = project.printed(&["down"]);
-    assert!(down.ends_with("; 0 left\n"), "{down}");
+    assert!(down.ends_with("0 left\n"), "{down}");
     project.assert_nothing_left(&run);
     assert_eq!(project.data(infra).len(), 2, "{down}");
 }

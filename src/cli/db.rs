@@ -111,7 +111,7 @@ async fn target(context: &Context) -> Result<(Target, Option<Docker>), Error> {
         }
     }
     let embedded = Embedded::new(Processes::new(RunId::from_random(0), context.env.clone()), context.env.clone());
-    let target = match embedded.psql() {
+    let target = match embedded.psql().await {
         Some(psql) if driver.as_deref() == Some("embedded") => Target::Embedded { psql, address },
         Some(_) | None => Target::Host { address },
     };

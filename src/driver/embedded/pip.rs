@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::Error;
 use super::installed;
 use super::tool::{Outcome, Tool};
 use super::wheel::Wheel;
-use super::{Error, Package};
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -221,13 +221,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Whether a download could be tried at all.
-pub(super) fn could_download(package: Package, env: &BTreeMap<String, String>) -> bool {
-    super::wheel::for_this_machine(package).is_some() && !pythons(env).is_empty()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Package;
     use super::*;
 
     #[cfg(unix)]
