@@ -65,6 +65,12 @@ impl Dead {
     }
 }
 
+/// What dead runs left of services that this stack does not have: nobody will adopt it.
+pub fn orphans<'a>(stack: &Stack, now: &'a Now) -> Vec<&'a ObservedContainer> {
+    let is_planned = |service: &str| stack.services().any(|name| name.as_str() == service);
+    now.engine.containers.values().filter(|found| now.dead.left(found) && !is_planned(&found.service)).collect()
+}
+
 /// Lays a stack against what is there.
 pub fn diff(stack: &Stack, now: &Now) -> Plan {
     let kept_any =

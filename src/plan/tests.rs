@@ -147,6 +147,20 @@ fn what_a_dead_run_left_is_adopted() {
 }
 
 #[test]
+fn what_a_dead_run_left_outside_of_this_one_is_an_orphan() {
+    let whole = stack(Infra::Docker);
+    let manifest = manifest::load(Path::new(env!("CARGO_MANIFEST_DIR")), &BTreeMap::new()).unwrap();
+    let selection = Selection { services: vec!["redis".parse().unwrap()], ..Selection::default() };
+    let redis = stack::resolve(&manifest, &selection, Infra::Docker, &BTreeMap::new()).unwrap();
+    let dead = Dead { runs: vec!["00000000000a".parse().unwrap()], ..Dead::default() };
+    let now = Now { engine: everything(&whole), dead };
+    let names = |stack| orphans(stack, &now).into_iter().map(|found| found.service.as_str()).collect::<Vec<_>>();
+    assert_eq!(names(&redis), ["db"]);
+    assert_eq!(names(&whole), [""; 0]);
+    assert!(orphans(&redis, &Now { dead: Dead::default(), ..now.clone() }).is_empty());
+}
+
+#[test]
 fn without_docker_servers_are_installed_and_with_skip_docker_they_are_looked_for() {
     insta::assert_snapshot!(plan(&stack(Infra::Embedded), Observed::default(), Vec::new()), @r"
     install  postgres  unless its programs are at hand

@@ -73,7 +73,8 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
     Ok(notes)
 }
 
-/// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their containers are adopted by the plan.
+/// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their
+/// containers are adopted by the plan.
 async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<String>) -> Dead {
     // The lock is ours, so whoever wrote the record is gone.
     let Some(record) = Record::read(state) else { return Dead::default() };
@@ -99,6 +100,8 @@ pub(super) struct Survey {
     pub(super) why: String,
     engine: Option<Docker>,
     observed: Observed,
+    /// Containers that a dead run left and that are not part of this one, by name.
+    orphans: Vec<String>,
 }
 
 /// Looks at what is there and plans. `dead` is what is ours to take over.
@@ -116,6 +119,7 @@ pub(super) async fn survey(
             .map_err(|error| Error::from(error).note(format!("the driver is {name}: {why}")))?,
     };
     let now = Now { engine: observed, dead };
+    let orphans = plan::orphans(&stack, &now).into_iter().map(|found| found.name.clone()).collect();
     let mut plan = plan::diff(&stack, &now);
     plan.keep = settings.keep;
     if let Some(limit) = settings.timeout {
@@ -125,7 +129,7 @@ pub(super) async fn survey(
             step.node.ready_timeout = limit;
         }
     }
-    Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine })
+    Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine, orphans })
 }
 
 /// Decides everything that can be decided before the first start, and makes the ground ready for it. The project's lock
@@ -143,8 +147,15 @@ pub(super) async fn prepare(
     let dead = clean_after_the_dead(state, &processes, &mut notes).await;
     let adopted = dead.runs.clone();
     let survey = survey(manifest, settings, dead, env).await?;
+    if let Some(engine) = &survey.engine {
+        for name in &survey.orphans {
+            engine.stop_container(name).await?;
+            engine.remove_container(name).await?;
+            notes.push(format!("the last run was killed; removed the container {name}, which it left"));
+        }
+    }
     check_ports(&survey.plan, &survey.observed, survey.engine.as_ref()).await?;
-    let Survey { stack, plan, driver, why, engine, observed: _ } = survey;
+    let Survey { stack, plan, driver, why, engine, observed: _, orphans: _ } = survey;
     let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });
     Ok(Prepared { stack, plan, drivers, driver, why, adopted, notes })
 }
