@@ -7,7 +7,9 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -189,4 +191,40 @@ fn a_container_that_cannot_hear_yet_is_asked_again() {
     let stopped = finished.find("stopped", Some("redis")).expect("it was started");
     assert_eq!(stopped["exit"]["code"], 0, "{}", finished.told());
     project.assert_nothing_left(&run);
+}
+
+/// Takes a moment to end, and says that it was given one. Its log is what is looked at.
+const SLOW: &str = r"#!/bin/sh
+trap 'i=0; while [ $i -lt 30 ]; do sleep 0.02; i=$((i+1)); done; echo ended as it should; exit 0' TERM
+echo up
+while :; do sleep 0.02; done
+";
+
+/// `devctl up | tee log`, and one Ctrl+C that ends `tee` as well: devctl notices that nobody reads any more while it
+/// stops. That must not count as somebody who insists.
+#[test]
+fn a_reader_that_goes_away_hurries_nothing() {
+    let project = Project::empty();
+    let manifest =
+        "[project]\nname = \"@name@\"\n[services.slow]\ndir = \".\"\nruntime = \"exec\"\ncommand = \"./slow\"\n";
+    project.write("devctl.toml", manifest);
+    project.script("slow", SLOW);
+    let mut command = project.command(&["up", "--format", "json"]);
+    let mut devctl =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn().expect("it is built");
+    let mut lines = BufReader::new(devctl.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let first = lines.find(|line| line.contains(r#""event":"run_started""#)).expect("it begins");
+    let run =
+        serde_json::from_str::<serde_json::Value>(&first).expect("JSON")["run"].as_str().expect("a name").to_owned();
+    project.remember(run.clone());
+    lines.find(|line| line.contains(r#""line":"up""#)).expect("it has set its trap");
+    drop(lines);
+
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(devctl.id()).expect("process ids are small"));
+    nix::sys::signal::kill(pid, Signal::SIGINT).expect("it is ours");
+    let status = devctl.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(0), "{status}");
+    project.assert_nothing_left(&run);
+    let log = std::fs::read_to_string(project.root().join(".devctl/logs/slow.log")).expect("the service has a log");
+    assert!(log.contains("ended as it should"), "it was not given its time:\n{log}");
 }
