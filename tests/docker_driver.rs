@@ -279,15 +279,57 @@ async fn a_kill_comes_through_a_stop_that_waits() {
 }
 
 #[tokio::test]
-async fn a_removed_container_has_ended() {
+async fn a_container_is_stopped_before_it_is_removed() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
         let mut live = lab.follow();
-        let running = lab.run(&lab.container("web", "echo up; sleep 1000")).await;
+        let running = lab.run(&lab.container("web", "trap 'echo bye; exit 3' TERM; echo up; sleep 1000 & wait")).await;
         live.text("up").await;
         lab.docker.remove_container(&lab.name("web")).await.unwrap();
-        let exit = running.exit.await;
-        assert!(exit == code(137) || exit == Exit::default(), "{exit:?}");
+        assert_eq!(running.exit.await, code(3));
+        assert!(lab.docker.list_project(&lab.project).await.unwrap().is_empty());
+    }
+}
+
+/// A container that counts its lives, and ends well when told to.
+const LIVES: &str = "echo x >> /data/n; trap 'echo bye; exit 0' TERM; echo life $(wc -l < /data/n); sleep 1000 & wait";
+
+#[tokio::test]
+async fn a_restart_by_somebody_else_is_another_life() {
+    for env in engines().await {
+        let lab = Lab::open(&env).await;
+        let mut live = lab.follow();
+        let spec = ContainerSpec { restart: Some(("unless-stopped".to_owned(), None)), ..lab.container("db", LIVES) };
+        let running = lab.run(&spec).await;
+        let exit = tokio::spawn(running.exit);
+        live.text("life 1").await;
+        lab.raw.restart_container(&spec.name, None).await.unwrap();
+        live.text("devctl: the container was restarted by somebody else").await;
+        live.text("life 2").await;
+        lab.raw.stop_container(&spec.name, None).await.unwrap();
+        lab.raw.start_container(&spec.name, None).await.unwrap();
+        live.text("devctl: the container was restarted by somebody else").await;
+        live.text("life 3").await;
+        assert!(!exit.is_finished());
+        running.control.stop(Duration::from_secs(10)).await.unwrap();
+        assert_eq!(exit.await.unwrap(), code(0));
+        // What ended because devctl said so was not waited for.
+        let lines = lab.lines("db");
+        assert_eq!(lines.iter().filter(|line| line.contains("somebody else")).count(), 2, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_else_stops_has_ended() {
+    for env in engines().await {
+        let lab = Lab::open(&env).await;
+        let mut live = lab.follow();
+        let spec = lab.container("db", LIVES);
+        let running = lab.run(&spec).await;
+        live.text("life 1").await;
+        lab.raw.stop_container(&spec.name, None).await.unwrap();
+        assert_eq!(running.exit.await, code(0));
+        live.text("bye").await;
     }
 }
 

@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 
 use super::error::{self, Error};
 use super::observe::{IMAGE, RUN, found};
+use super::running::is_alive;
 use super::spec::{ContainerSpec, Healthcheck, MountSource, NetworkAttachment};
 use super::{Docker, image};
 use crate::driver::StartContext;
@@ -296,8 +297,15 @@ fn health(check: &Healthcheck, has_start_interval: bool) -> HealthConfig {
 }
 
 pub(super) async fn stop(docker: &Docker, name: &str) -> Result<(), Error> {
-    let Some(container) = inspect(docker, name).await? else { return Ok(()) };
-    let own = container.config.and_then(|config| config.stop_timeout).and_then(|s| u64::try_from(s).ok());
+    match inspect(docker, name).await? {
+        Some(container) => stop_seen(docker, name, &container).await,
+        None => Ok(()),
+    }
+}
+
+/// Stops a container as it wants to be stopped.
+async fn stop_seen(docker: &Docker, name: &str, container: &ContainerInspectResponse) -> Result<(), Error> {
+    let own = container.config.as_ref().and_then(|config| config.stop_timeout).and_then(|s| u64::try_from(s).ok());
     let grace = own.map_or(ENGINE_GRACE, Duration::from_secs);
     stop_within(docker, name, None, grace).await
 }
@@ -317,22 +325,34 @@ pub(super) async fn stop_within(
     }
 }
 
+/// Removes a container. Never by force, which kills what runs: a database would have to recover at its next start.
 pub(super) async fn remove(docker: &Docker, name: &str, unnamed: Unnamed) -> Result<(), Error> {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(unnamed == Unnamed::Remove).build();
-    match docker.client().remove_container(name, Some(options)).await {
-        Ok(()) => Ok(()),
-        Err(error) if error::is_absent(&error) => Ok(()),
-        // "removal of container … is already in progress": somebody else's, or our own before a lost connection.
-        Err(error) if error::status(&error) == Some(409) => {
-            let options = WaitContainerOptionsBuilder::default().condition("removed").build();
-            let mut gone = Box::pin(docker.client().wait_container(name, Some(options)));
-            let _ = tokio::time::timeout(REMOVAL, gone.next()).await;
-            match inspect(docker, name).await? {
-                None => Ok(()),
-                Some(_) => Err(Error::from_call(format!("remove the container `{name}`"), error)),
-            }
+    let options = RemoveContainerOptionsBuilder::default().v(unnamed == Unnamed::Remove).build();
+    let doing = || format!("remove the container `{name}`");
+    let mut may_stop = true;
+    loop {
+        let error = match docker.client().remove_container(name, Some(options.clone())).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error::is_absent(&error) => return Ok(()),
+            Err(error) if error::status(&error) != Some(409) => return Err(Error::from_call(doing(), error)),
+            Err(error) => error,
+        };
+        // It runs, or "removal of container … is already in progress".
+        let Some(container) = inspect(docker, name).await? else { return Ok(()) };
+        if may_stop && container.state.as_ref().is_some_and(is_alive) {
+            stop_seen(docker, name, &container).await?;
+            // Once: whoever starts it again and again wants to keep it.
+            may_stop = false;
+            continue;
         }
-        Err(error) => Err(Error::from_call(format!("remove the container `{name}`"), error)),
+        // Somebody else's removal, or our own before a lost connection.
+        let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+        let mut gone = Box::pin(docker.client().wait_container(name, Some(options)));
+        let _ = tokio::time::timeout(REMOVAL, gone.next()).await;
+        return match inspect(docker, name).await? {
+            None => Ok(()),
+            Some(_) => Err(Error::from_call(doing(), error)),
+        };
     }
 }
 

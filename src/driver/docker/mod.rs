@@ -6,6 +6,7 @@
 mod connect;
 mod container;
 mod error;
+mod fate;
 mod image;
 mod network;
 mod observe;
@@ -153,8 +154,8 @@ impl Docker {
         Ok(network::remove_network(self, name).await?)
     }
 
-    /// Removes a container, running or not, and its volumes without a name; success where it is gone already. Named
-    /// volumes live on.
+    /// Removes a container and its volumes without a name; success where it is gone already. One that runs is stopped
+    /// gracefully first, see [`Docker::stop_container`]. Named volumes live on.
     pub async fn remove_container(&self, name: &str) -> Result<(), DriverError> {
         Ok(container::remove(self, name, container::Unnamed::Remove).await?)
     }

@@ -1,4 +1,4 @@
-//! What a container prints, from its first line or from now on, through the restarts that the engine makes by itself.
+//! What a container prints, from its first line or from now on, through all restarts.
 //!
 //! Read from the engine's log rather than by attaching: an attachment ends with each life of the container, and the
 //! first lines of the next one would be lost. The log stamps each line, so that reading goes on exactly where it ended.
@@ -9,8 +9,10 @@ use bollard::container::LogOutput;
 use bollard::errors::Error as Call;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{Stream, StreamExt};
+use tokio::sync::watch;
 
 use super::Docker;
+use super::fate::Fate;
 use super::running::{Look, PAUSE, look};
 use crate::logs::{LogSink, Stream as LogStream};
 
@@ -36,22 +38,32 @@ pub(super) async fn end_of_log(docker: &Docker, id: &str) -> Cursor {
 }
 
 /// Copies what is printed after `cursor` until the container has ended. Ends by itself, with the container or with the
-/// engine; what became of either is told by `Running::exit`.
-pub(super) async fn follow(docker: Docker, id: String, logs: LogSink, mut cursor: Cursor) {
+/// engine; `fate` tells whether a life that ended was the last one.
+pub(super) async fn follow(
+    docker: Docker,
+    id: String,
+    logs: LogSink,
+    mut cursor: Cursor,
+    mut fate: watch::Receiver<Fate>,
+) {
     let mut pause = PAUSE;
+    let mut lives = 0;
     loop {
         let before = cursor.clone();
         copy(read(&docker, &id, &cursor, true), &logs, &mut cursor).await;
         match look(&docker, &id, None).await {
             // Between two lives, or an engine that came back.
-            Look::Lives => {
+            Look::Lives { .. } => {
                 pause = if cursor == before { LONGEST_PAUSE.min(pause * 2) } else { PAUSE };
                 tokio::time::sleep(pause).await;
             }
-            Look::Ended(_) => {
+            Look::Ended { .. } => {
                 // What was printed between the end of the log and the look.
                 copy(read(&docker, &id, &cursor, false), &logs, &mut cursor).await;
-                break;
+                match fate.wait_for(|fate| fate.end.is_some() || fate.lives > lives).await {
+                    Ok(fate) if fate.end.is_none() => lives = fate.lives,
+                    Ok(_) | Err(_) => break,
+                }
             }
             Look::EngineGone(_) => break,
         }
@@ -123,12 +135,17 @@ impl Cursor {
         }
     }
 
-    /// The moment right after the stamp, in the engine's notation: seconds, a point, nanoseconds.
+    /// The moment right after the stamp.
     fn after(&self) -> Option<String> {
-        let stamp: jiff::Timestamp = self.0.parse().ok()?;
-        let next = stamp.checked_add(Duration::from_nanos(1)).ok()?;
-        Some(format!("{}.{:09}", next.as_second(), next.subsec_nanosecond()))
+        since(&self.0, Duration::from_nanos(1))
     }
+}
+
+/// A moment after a stamp of the engine, as it wants to be asked: seconds, a point, nanoseconds.
+pub(super) fn since(stamp: &str, later: Duration) -> Option<String> {
+    let stamp: jiff::Timestamp = stamp.parse().ok()?;
+    let at = stamp.checked_add(later).ok()?;
+    Some(format!("{}.{:09}", at.as_second(), at.subsec_nanosecond()))
 }
 
 #[cfg(test)]

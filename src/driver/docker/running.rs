@@ -1,27 +1,24 @@
-//! A container that runs: started, its end awaited, stopped and examined.
-//!
-//! The engine may restart a container by itself (its restart policy): that is one life to devctl, which ends when the
-//! engine gives up or is told to stop.
+//! A container that runs: started, stopped and examined. Its end is watched in `fate.rs`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bollard::errors::Error as Call;
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerInspectResponse, ContainerState, ExecConfig, HealthStatusEnum};
-use bollard::query_parameters::{KillContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 
 use super::container::{bound, explain_start, inspect, published, stop_within, whole_seconds};
 use super::error::{self, Error};
+use super::fate::{self, Fate};
 use super::output::{Cursor, end_of_log, follow};
 use super::spec::StartSpec;
 use super::{Docker, connect};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener, Running, StartContext};
 use crate::event::{Exit, Handle};
-use crate::logs::{LogSink, Stream as LogStream};
 
 /// How long an engine that does not answer may stay away before it is taken for gone. A restart of an engine that
 /// keeps its containers takes a second or two.
@@ -53,22 +50,40 @@ pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) 
         if picked { inspect(docker, &id).await?.as_ref().map(bound).unwrap_or_default() } else { wanted }
     };
 
-    // Nobody owns this task: it ends with the container, or with the engine.
-    tokio::spawn(follow(docker.clone(), id.clone(), cx.logs.clone(), cursor));
-    let ended = Arc::new(AtomicBool::new(false));
+    // A start by hand, which this was, makes the engine count from 0.
+    let restarts = if runs { before.restart_count.unwrap_or_default() } else { 0 };
+    let (tell, fate) = watch::channel(Fate::default());
+    let (asked, is_asked) = watch::channel(false);
+    // Nobody owns these tasks: they end with the container, or with the engine.
+    tokio::spawn(fate::watch(docker.clone(), id.clone(), cx.logs.clone(), tell, is_asked, restarts));
+    tokio::spawn(follow(docker.clone(), id.clone(), cx.logs.clone(), cursor, fate.clone()));
+    let (handle, name) = (Handle::Container { id: id.clone(), name: spec.name.clone() }, spec.name.clone());
     Ok(Running {
-        handle: Handle::Container { id: id.clone(), name: spec.name.clone() },
-        exit: end(docker.clone(), id.clone(), cx.logs.clone(), Arc::clone(&ended)).boxed(),
-        control: Arc::new(Container { docker: docker.clone(), id, name: spec.name.clone(), stop_signal, ports, ended }),
+        handle,
+        exit: end(fate.clone()).boxed(),
+        control: Arc::new(Container { docker: docker.clone(), id, name, stop_signal, ports, asked, fate }),
     })
+}
+
+async fn end(mut fate: watch::Receiver<Fate>) -> Exit {
+    let end = fate.wait_for(|fate| fate.end.is_some()).await.ok().and_then(|fate| fate.end.clone());
+    end.unwrap_or_else(|| Exit { lost: Some("devctl watches it no more".to_owned()), ..Exit::default() })
 }
 
 /// What a look at a container says.
 pub(super) enum Look {
     /// It is gone, or stopped.
-    Ended(Exit),
+    Ended {
+        /// How.
+        exit: Exit,
+        /// When the life that ended began, in the engine's words; `None` where it is gone.
+        began: Option<String>,
+    },
     /// It runs, or is about to.
-    Lives,
+    Lives {
+        /// How often the engine has restarted it by itself.
+        restarts: i64,
+    },
     /// The engine is not there any more.
     EngineGone(String),
 }
@@ -76,7 +91,7 @@ pub(super) enum Look {
 /// Looks at a container that seems to have ended. `code` is what is known of its end.
 pub(super) async fn look(docker: &Docker, id: &str, code: Option<i32>) -> Look {
     let gone = |reason: String| match code {
-        Some(_) => Look::Ended(Exit { code, ..Exit::default() }),
+        Some(_) => Look::Ended { exit: Exit { code, ..Exit::default() }, began: None },
         None => Look::EngineGone(reason),
     };
     let mut reason = format!("nothing came back within {} s", ABSENCE.as_secs());
@@ -92,49 +107,21 @@ pub(super) async fn look(docker: &Docker, id: &str, code: Option<i32>) -> Look {
     match tokio::time::timeout(ABSENCE, asking).await {
         Ok(Ok(container)) => {
             let state = container.state.unwrap_or_default();
-            if is_alive(&state) { Look::Lives } else { Look::Ended(exit(code, &state)) }
+            if is_alive(&state) {
+                Look::Lives { restarts: container.restart_count.unwrap_or_default() }
+            } else {
+                Look::Ended { exit: exit(code, &state), began: state.started_at }
+            }
         }
-        Ok(Err(error)) if error::is_absent(&error) => Look::Ended(Exit { code, ..Exit::default() }),
+        Ok(Err(error)) if error::is_absent(&error) => {
+            Look::Ended { exit: Exit { code, ..Exit::default() }, began: None }
+        }
         Ok(Err(error)) => gone(connect::reason(&error)),
         Err(_) => gone(reason),
     }
 }
 
-/// Waits for the end of a container that runs, through the restarts that the engine makes by itself.
-async fn end(docker: Docker, id: String, logs: LogSink, ended: Arc<AtomicBool>) -> Exit {
-    let exit = loop {
-        let code = wait(&docker, &id).await;
-        match look(&docker, &id, code).await {
-            Look::Ended(exit) => break exit,
-            Look::EngineGone(reason) => {
-                // In the log too: whoever reads that later must not take its end for the container's.
-                let why = format!("the Docker Engine went away: {reason}");
-                logs.write(LogStream::Stderr, format!("devctl: {why}\n").as_bytes()).await;
-                break Exit { lost: Some(why), ..Exit::default() };
-            }
-            // The engine restarts it, or the connection was lost and the container was not.
-            Look::Lives => tokio::time::sleep(PAUSE).await,
-        }
-    };
-    ended.store(true, Ordering::Release);
-    exit
-}
-
-/// Waits until a container stops. `None` where the engine could not say how. The engine answers at once when it has
-/// stopped already, so a container that ends right after its start is not missed.
-async fn wait(docker: &Docker, id: &str) -> Option<i32> {
-    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-    let mut answers = Box::pin(docker.client().wait_container(id, Some(options)));
-    let code = match answers.next().await? {
-        Ok(answer) => answer.status_code,
-        // Any code but 0 is an error to the client.
-        Err(Call::DockerContainerWaitError { code, .. }) => code,
-        Err(_) => return None,
-    };
-    i32::try_from(code).ok()
-}
-
-fn is_alive(state: &ContainerState) -> bool {
+pub(super) fn is_alive(state: &ContainerState) -> bool {
     state.running == Some(true) || state.restarting == Some(true)
 }
 
@@ -158,11 +145,14 @@ struct Container {
     /// The signal that asks it to stop, where it is not SIGTERM.
     stop_signal: Option<String>,
     ports: Vec<u16>,
-    ended: Arc<AtomicBool>,
+    /// Whether devctl wants it to end.
+    asked: watch::Sender<bool>,
+    fate: watch::Receiver<Fate>,
 }
 
 impl Container {
     fn signal(&self, signal: &str) -> BoxFuture<'static, Result<(), DriverError>> {
+        self.asked.send_replace(true);
         let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         async move {
@@ -179,6 +169,7 @@ impl Container {
 
 impl Control for Container {
     fn stop(&self, grace: Duration) -> BoxFuture<'static, Result<(), DriverError>> {
+        self.asked.send_replace(true);
         let (docker, id) = (self.docker.clone(), self.id.clone());
         async move {
             let seconds = i32::try_from(whole_seconds(grace)).unwrap_or(i32::MAX);
@@ -199,11 +190,7 @@ impl Control for Container {
 
     fn listener(&self, port: u16) -> Listener {
         // The engine listens for the container, or its proxy does: no process of this machine can be asked.
-        if self.ports.contains(&port) && !self.ended.load(Ordering::Acquire) {
-            Listener::Ours
-        } else {
-            Listener::Unknown
-        }
+        if self.ports.contains(&port) && self.fate.borrow().end.is_none() { Listener::Ours } else { Listener::Unknown }
     }
 
     fn exec(&self, argv: Vec<String>) -> BoxFuture<'static, Result<ExecOutput, DriverError>> {
