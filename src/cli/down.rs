@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use futures_util::future::join_all;
 
-use super::{Context, output};
+use super::{Context, last_run, output};
 use crate::advice::Blame;
-use crate::driver::docker::Docker;
+use crate::driver::docker::{self, Docker};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::Processes;
 use crate::error::Error;
@@ -58,9 +58,15 @@ impl Args {
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
     let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     let state = StateDir::of(&manifest.root);
-    let engine = reach_engine(&manifest, &context).await?;
-    if settings.volumes && !settings.yes {
-        confirm(&doomed(&manifest, &state, engine.as_ref()).await?)?;
+    let record = Record::read(&state);
+    let engine = reach_engine(&manifest, record.as_ref(), &context).await;
+    if settings.volumes {
+        if let Some(away) = away(&engine, &manifest, record.as_ref()) {
+            return Err(away);
+        }
+        if !settings.yes {
+            confirm(&doomed(&manifest, &state, engine.as_ref().ok()).await?)?;
+        }
     }
     let stopped = stop_supervisor(&state).await?;
     // Nobody may bring the stack up while it is taken down.
@@ -68,16 +74,56 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let _lock = super::up::take_lock(&state, &run)?;
     let mut done = Done { supervisor: stopped, ..Done::default() };
     done.processes += end_processes(&state, &run, &context).await;
+    let record = what_is_left_of(record, &state);
+    if let Some(away) = away(&engine, &manifest, record.as_ref()) {
+        if !done.is_nothing() {
+            output::print(&done.what().to_string(), context.color)?;
+        }
+        return Err(away);
+    }
+    let engine = engine.ok();
     if let Some(engine) = &engine {
         remove_containers(engine, &manifest.project, &mut done).await?;
         remove_networks(engine, &manifest.project, &mut done).await?;
+        if let Some(record) = &record {
+            let found = done.containers.iter().chain(&done.kept).map(String::as_str).collect();
+            if let Err(elsewhere) = last_run::on_another_engine(record, engine, &found, COMMAND) {
+                output::print(&done.what().to_string(), context.color)?;
+                return Err(elsewhere);
+            }
+        }
     }
     if settings.volumes {
         remove_data(&manifest, &state, engine.as_ref(), &mut done).await?;
     }
-    Record::clear(&state).map_err(|error| Error::io("cannot remove the record of the last run", error))?;
+    if done.left.is_empty() {
+        Record::clear(&state).map_err(|error| Error::io("cannot remove the record of the last run", error))?;
+    }
     output::print(&done.to_string(), context.color)?;
-    Ok(0)
+    Ok(u8::from(!done.left.is_empty()))
+}
+
+/// What to type to run this again.
+const COMMAND: &str = "devctl down";
+
+/// What the record says now that the run is over. One that ended well has taken its own containers down and its record
+/// along, and left those that were there before it.
+fn what_is_left_of(before: Option<Record>, state: &StateDir) -> Option<Record> {
+    Record::read(state).or_else(|| {
+        let mut record = before?;
+        record.services.retain(|_, service| !service.ours && service.container.is_some());
+        (!record.services.is_empty()).then_some(record)
+    })
+}
+
+/// The error that there is where containers of this project may run on an engine that is away.
+fn away(engine: &Result<Docker, Missing>, manifest: &Manifest, record: Option<&Record>) -> Option<Error> {
+    match engine {
+        Err(Missing::Away(error)) if last_run::may_have_containers(manifest, record) => {
+            Some(last_run::engine_away(error, manifest, record, COMMAND))
+        }
+        Ok(_) | Err(Missing::Away(_) | Missing::NotAsked) => None,
+    }
 }
 
 /// What was taken down.
@@ -89,34 +135,52 @@ struct Done {
     containers: Vec<String>,
     networks: Vec<String>,
     data: Vec<String>,
+    /// What could not be removed, and why.
     left: Vec<String>,
+    /// The containers among it.
+    kept: Vec<String>,
+}
+
+impl Done {
+    fn is_nothing(&self) -> bool {
+        let Self { supervisor, processes, containers, networks, data, left: _, kept: _ } = self;
+        supervisor.is_none() && *processes == 0 && containers.is_empty() && networks.is_empty() && data.is_empty()
+    }
+
+    /// What was taken down, without a word about what is left.
+    fn what(&self) -> impl std::fmt::Display {
+        std::fmt::from_fn(|f| {
+            if let Some(pid) = self.supervisor {
+                writeln!(f, "stopped devctl (pid {pid}) with everything it ran")?;
+            }
+            if self.processes > 0 {
+                let processes = count(self.processes, "process", "processes");
+                writeln!(f, "stopped {processes} of a run that was killed")?;
+            }
+            for name in &self.containers {
+                writeln!(f, "removed container {name}")?;
+            }
+            for name in &self.networks {
+                writeln!(f, "removed network {name}")?;
+            }
+            for name in &self.data {
+                writeln!(f, "deleted {name}")?;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(pid) = self.supervisor {
-            writeln!(f, "stopped devctl (pid {pid}) with everything it ran")?;
-        }
-        for name in &self.containers {
-            writeln!(f, "removed container {name}")?;
-        }
-        for name in &self.networks {
-            writeln!(f, "removed network {name}")?;
-        }
-        for name in &self.data {
-            writeln!(f, "deleted {name}")?;
-        }
+        write!(f, "{}", self.what())?;
         for what in &self.left {
             writeln!(f, "left {what}")?;
         }
-        let Self { supervisor, processes, containers, networks, data, left } = self;
-        if supervisor.is_none() && *processes == 0 && containers.is_empty() && networks.is_empty() && data.is_empty() {
-            return writeln!(f, "nothing of this project runs; {} left", left.len());
+        if self.is_nothing() && self.left.is_empty() {
+            return writeln!(f, "nothing of this project runs; 0 left");
         }
-        if *processes > 0 {
-            writeln!(f, "stopped {} of a run that was killed", count(*processes, "process", "processes"))?;
-        }
-        writeln!(f, "{} left", left.len())
+        writeln!(f, "{} left", self.left.len())
     }
 }
 
@@ -124,17 +188,20 @@ fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// The engine, where this project may have something there. An engine that is away matters only to a project that
-/// insists on Docker.
-async fn reach_engine(manifest: &Manifest, context: &Context) -> Result<Option<Docker>, Error> {
-    if manifest.driver == DriverChoice::Embedded {
-        return Ok(None);
+/// Why there is no engine to look at.
+enum Missing {
+    /// Nothing of this project is on one.
+    NotAsked,
+    /// It does not answer.
+    Away(docker::Error),
+}
+
+/// The engine, where this project may have something there.
+async fn reach_engine(manifest: &Manifest, record: Option<&Record>, context: &Context) -> Result<Docker, Missing> {
+    if manifest.driver == DriverChoice::Embedded && !record.is_some_and(last_run::used_docker) {
+        return Err(Missing::NotAsked);
     }
-    match Docker::connect(&context.env).await {
-        Ok(engine) => Ok(Some(engine)),
-        Err(error) if manifest.driver == DriverChoice::Docker => Err(error.into()),
-        Err(_) => Ok(None),
-    }
+    Docker::connect(&context.env).await.map_err(Missing::Away)
 }
 
 /// What `--volumes` will delete.
@@ -206,14 +273,14 @@ async fn remove_containers(engine: &Docker, project: &ProjectName, done: &mut Do
             // Labels that go round in a circle tell no order.
             std::mem::swap(&mut now, &mut later);
         }
-        let removals = now.into_iter().map(async |found| {
-            let stopped = engine.stop_container(&found.id).await;
-            (engine.remove_container(&found.id).await.and(stopped), found.name)
-        });
+        let removals = now.into_iter().map(async |found| (engine.remove_container(&found.id).await, found.name));
         for (removed, name) in join_all(removals).await {
             match removed {
                 Ok(()) => done.containers.push(name),
-                Err(error) => done.left.push(format!("container {name}: {error}")),
+                Err(error) => {
+                    done.left.push(format!("container {name}: {error}"));
+                    done.kept.push(name);
+                }
             }
         }
         left = later;

@@ -8,6 +8,7 @@ mod config;
 mod db;
 mod down;
 mod duration;
+mod last_run;
 mod logs;
 mod output;
 mod project;

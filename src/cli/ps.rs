@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{Context, output};
+use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::driver::docker::{Docker, ObservedContainer};
 use crate::error::Error;
@@ -51,20 +51,28 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     let state = StateDir::of(&manifest.root);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
-    let record = if holder.is_some() { Record::read(&state) } else { None };
-    let services = match record {
+    let record = Record::read(&state);
+    let (services, elsewhere) = match record {
         // The supervisor knows best, and keeps its record up to date.
-        Some(record) => record.services.into_iter().map(|(name, service)| Row::of_record(name, service)).collect(),
-        None => without_supervisor(&manifest, &context).await?,
+        Some(record) if holder.is_some() => {
+            (record.services.into_iter().map(|(name, service)| Row::of_record(name, service)).collect(), Ok(()))
+        }
+        record => without_supervisor(&manifest, record.as_ref(), &context).await?,
     };
     let text = match settings.format {
         Format::Json => json(&services)?,
         Format::Table if services.is_empty() => "nothing of this project runs\n".to_owned(),
         Format::Table => table(&services),
     };
-    output::print(&text, context.color)?;
-    Ok(0)
+    // A word about what is elsewhere says more than that nothing is here.
+    if elsewhere.is_ok() || !services.is_empty() {
+        output::print(&text, context.color)?;
+    }
+    elsewhere.map(|()| 0)
 }
+
+/// What to type to run this again.
+const COMMAND: &str = "devctl ps";
 
 /// One service as `ps` shows it.
 #[derive(Debug, serde::Serialize)]
@@ -98,11 +106,24 @@ impl Row {
     }
 }
 
-/// What the engine has of the project when no devctl runs it: left with `--keep`, or started by `docker compose`.
-async fn without_supervisor(manifest: &Manifest, context: &Context) -> Result<Vec<Row>, Error> {
-    // Without an engine there are no containers to show.
-    let Ok(engine) = Docker::connect(&context.env).await else { return Ok(Vec::new()) };
+/// What the engine has of the project when no devctl runs it: left with `--keep` or by a run that was killed, or started
+/// by `docker compose`. And whether there may be more on another engine.
+async fn without_supervisor(
+    manifest: &Manifest,
+    record: Option<&Record>,
+    context: &Context,
+) -> Result<(Vec<Row>, Result<(), Error>), Error> {
+    let engine = match Docker::connect(&context.env).await {
+        Ok(engine) => engine,
+        Err(away) if last_run::may_have_containers(manifest, record) => {
+            return Err(last_run::engine_away(&away, manifest, record, COMMAND));
+        }
+        // Without an engine there are no containers to show.
+        Err(_) => return Ok((Vec::new(), Ok(()))),
+    };
     let containers = engine.list_project(&manifest.project).await?;
+    let found = containers.iter().map(|found| found.name.as_str()).collect();
+    let elsewhere = record.map_or(Ok(()), |record| last_run::on_another_engine(record, &engine, &found, COMMAND));
     let row = |found: ObservedContainer| Row {
         service: found.service,
         state: if found.running { "running" } else { "exited" }.to_owned(),
@@ -113,7 +134,7 @@ async fn without_supervisor(manifest: &Manifest, context: &Context) -> Result<Ve
         addresses: found.ports.iter().map(|(ip, host, _)| format!("{ip}:{host}")).collect(),
         detail: Some(found.status),
     };
-    Ok(containers.into_iter().map(row).collect())
+    Ok((containers.into_iter().map(row).collect(), elsewhere))
 }
 
 fn json(rows: &[Row]) -> Result<String, Error> {

@@ -24,6 +24,9 @@ pub struct Record {
     pub project: String,
     /// What runs the containers: `docker`, `embedded`, `none`.
     pub driver: String,
+    /// The address of the Docker Engine, where it used one: whoever looks for its containers may look elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// When it began, RFC 3339.
     pub began: String,
     /// Runs that died before this one and whose leftovers it took over: should it die too, they are still to be found.

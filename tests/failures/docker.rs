@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 
 use crate::message::{Message, up, up_command, wait_line};
 use crate::proxy::Proxy;
-use crate::support::{Devctl, Engine, Project};
+use crate::support::{Devctl, Engine, Project, Signal, variable};
 
 /// A project with one container and nothing else.
 fn redis(image: &str, keys: &str) -> Project {
@@ -113,4 +113,95 @@ fn an_engine_that_goes_away_after_everything_is_ready() {
     // The engine is back: the next run takes over what the last one could not, and away at its end.
     let next = Message::of_interrupted(&project, up(&project, &["--driver", "docker"]), "everything is ready");
     next.nothing_left(&project).matches("engine_back");
+}
+
+/// A project whose containers a killed devctl left running.
+fn killed(project: &Project, devctl: Devctl) {
+    let mut devctl = devctl;
+    wait_line(&mut devctl, "everything is ready");
+    devctl.signal(Signal::SIGKILL);
+    devctl.wait_exit();
+    assert!(recorded(project), "nobody was there to remove the record");
+}
+
+fn recorded(project: &Project) -> bool {
+    project.root().join(".devctl/run.json").is_file()
+}
+
+/// What `devctl down` and `devctl ps` say, with an engine that is somewhere else where a host is given.
+fn down_and_ps(project: &Project, host: Option<&str>) -> [Message; 2] {
+    ["down", "ps"].map(|command| {
+        let mut command = project.command(&[command]);
+        command.envs(host.map(|host| ("DOCKER_HOST", host)));
+        Message::new(project, Devctl::spawn(command).wait_exit())
+    })
+}
+
+#[test]
+fn containers_on_an_engine_that_is_away_are_not_said_to_be_gone() {
+    let Some(_) = Engine::for_test() else { return };
+    let project = redis("redis:7-alpine", "");
+    killed(&project, up(&project, &["--driver", "docker"]));
+    let host = format!("unix://{}/nowhere.sock", project.root().display());
+    let [down, ps] = down_and_ps(&project, Some(&host));
+    Message::joined(format!("{}\n\n{}", down.text(), ps.text())).without("DOCKER_HOST=").matches("engine_away_down_ps");
+    assert!(recorded(&project), "who could find the containers again without the record?");
+    let down = project.printed(&["down"]);
+    assert!(down.contains(&format!("removed container {}-redis-1\n", project.name())), "{down}");
+    assert!(down.ends_with("0 left\n") && !recorded(&project), "{down}");
+    project.assert_nothing_left("none");
+}
+
+#[test]
+fn a_project_that_insists_on_docker_wants_to_know() {
+    let project = redis("redis:7-alpine", "");
+    let manifest = "[project]\nname = \"@name@\"\n[containers]\ncompose = [\"compose.yml\"]\ndriver = \"docker\"\n";
+    project.write("devctl.toml", manifest);
+    let host = format!("unix://{}/nowhere.sock", project.root().display());
+    for message in down_and_ps(&project, Some(&host)) {
+        let text = message.text();
+        assert!(text.starts_with("exit code 3\n"), "{text}");
+        assert!(text.contains("note: containers of the project `[name]` may still run\n"), "{text}");
+    }
+}
+
+#[test]
+fn containers_on_another_engine_are_not_said_to_be_gone() {
+    let Some(engine) = Engine::for_test() else { return };
+    let project = redis("redis:7-alpine", "");
+    // The same engine under another address, which is what counts here.
+    let Some(proxy) = Proxy::start(&project, None) else { return };
+    killed(&project, up_at(&project, &proxy.host(), &["--driver", "docker"]));
+    let ps = project.printed(&["ps"]);
+    assert!(ps.contains(&format!("{}-redis-1", project.name())), "it is found, whatever the address: {ps}");
+
+    engine.docker(&["rm", "--force", &format!("{}-redis-1", project.name())]);
+    let [down, ps] = down_and_ps(&project, None);
+    let here = variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    let both = Message::joined(format!("{}\n\n{}", down.text(), ps.text()));
+    both.renamed(&here, "[engine]").matches("engine_is_another_down_ps");
+    assert!(recorded(&project));
+    let mut down = project.command(&["down"]);
+    down.env("DOCKER_HOST", proxy.host());
+    Devctl::spawn(down).wait_exit().expect_code(0);
+    assert!(!recorded(&project), "now it is known");
+}
+
+#[test]
+fn what_cannot_be_taken_down_is_a_failure() {
+    let Some(engine) = Engine::for_test() else { return };
+    let project = redis("redis:7-alpine", "");
+    killed(&project, up(&project, &["--driver", "docker"]));
+    // A stranger in the project's network, which therefore cannot be removed.
+    let stranger = Project::empty();
+    let label = format!("com.docker.compose.project={}", stranger.name());
+    let (name, network) = (format!("{}-guest-1", stranger.name()), format!("{}_default", project.name()));
+    let guest = ["run", "--detach", "--label", &label, "--name", &name, "--network", &network, "redis:7-alpine"];
+    engine.docker(&guest);
+    let down = project.command(&["down"]);
+    let message = Message::new(&project, Devctl::spawn(down).wait_exit()).renamed(stranger.name(), "[stranger]");
+    message.matches("down_network_in_use");
+    drop(stranger);
+    project.printed(&["down"]);
+    project.assert_nothing_left("none");
 }

@@ -76,7 +76,8 @@ pub(super) async fn run(
         }
     };
 
-    let record = record(&stack, &run, driver, &adopted);
+    let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
+    let record = Record { engine, ..record(&stack, &run, driver, &adopted) };
     let mut recorder = Recorder { record, state, began, trouble: false, clean: false };
     let first = EventKind::RunStarted {
         project: stack.project().clone(),
@@ -167,6 +168,7 @@ fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId]) -> Record
         pid: std::process::id(),
         project: stack.project().to_string(),
         driver: driver.to_owned(),
+        engine: None,
         began: clock::timestamp().to_string(),
         adopted: adopted.iter().map(ToString::to_string).collect(),
         services: services.collect(),

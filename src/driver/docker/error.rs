@@ -450,6 +450,11 @@ fn restart_engine() -> &'static str {
 }
 
 impl Error {
+    /// What to do so that an engine answers, for whoever needs that engine and no other way out.
+    pub fn how_to_reach(&self) -> Vec<String> {
+        self.hints().into_iter().filter(|hint| hint != EMBEDDED).collect()
+    }
+
     /// Words a failed call of which nothing special is known.
     pub(super) fn from_call(doing: impl Into<String>, error: Call) -> Self {
         let doing = doing.into();
