@@ -104,6 +104,8 @@ fn other_terminals_see_it(project: &Project, infra: Infra, pid: u32) {
         assert_eq!(row["state"], "ready", "{row}");
         let container = infra == Infra::Docker && ["db", "redis"].contains(&name);
         assert_eq!((row["container"].is_string(), row["pid"].is_u64()), (container, !container), "{row}");
+        let since: jiff::Timestamp = row["since"].as_str().unwrap_or_default().parse().expect("it says since when");
+        assert!(since <= jiff::Timestamp::now(), "{row}");
         let address = row["addresses"][0].as_str().unwrap_or_default();
         assert!(address.contains(&format!(":{}", project.port(name))), "{row}");
         assert!(!address.contains("postgres:postgres"), "a password is shown: {row}");

@@ -1,5 +1,7 @@
 //! `devctl ps`.
 
+use std::fmt::Write as _;
+
 use clap::ValueEnum;
 
 use super::{Context, last_run, output};
@@ -7,6 +9,8 @@ use crate::advice::Blame;
 use crate::driver::docker::{Docker, ObservedContainer};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
+use crate::os::{clock, terminal};
+use crate::report;
 use crate::state::StateDir;
 use crate::state::lock::Lock;
 use crate::state::record::{Record, ServiceRecord};
@@ -62,7 +66,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let text = match settings.format {
         Format::Json => json(&services)?,
         Format::Table if services.is_empty() => "nothing of this project runs\n".to_owned(),
-        Format::Table => table(&services),
+        Format::Table => table(&services, clock::timestamp(), terminal::size().map(|(columns, _)| columns)),
     };
     // A word about what is elsewhere says more than that nothing is here.
     if elsewhere.is_ok() || !services.is_empty() {
@@ -83,6 +87,9 @@ struct Row {
     pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<String>,
+    /// When it was started, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_ms: Option<u64>,
     restarts: u32,
@@ -93,16 +100,28 @@ struct Row {
 
 impl Row {
     fn of_record(service: String, record: ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, ours: _, ready_ms, restarts, addresses, detail } = record;
-        Self { service, state: phase, pid, container, ready_ms, restarts, addresses, detail }
+        let ServiceRecord { phase, pid, container, ours: _, since, ready_ms, restarts, addresses, detail } = record;
+        Self { service, state: phase, pid, container, since, ready_ms, restarts, addresses, detail }
     }
 
     fn place(&self) -> String {
         match (&self.container, self.pid) {
-            (Some(container), _) => format!("container {container}"),
+            (Some(container), _) => container.clone(),
             (None, Some(pid)) => format!("pid {pid}"),
             (None, None) => String::new(),
         }
+    }
+
+    /// How long it runs.
+    fn up(&self, now: jiff::Timestamp) -> Option<String> {
+        let since: jiff::Timestamp = self.since.as_deref()?.parse().ok()?;
+        // A clock that was set back in between must not make nonsense of it.
+        let passed = now.duration_since(since).max(jiff::SignedDuration::ZERO);
+        Some(report::duration(passed.as_millis().try_into().ok()?))
+    }
+
+    fn ready(&self) -> Option<String> {
+        self.ready_ms.map(report::duration)
     }
 }
 
@@ -129,6 +148,8 @@ async fn without_supervisor(
         state: if found.running { "running" } else { "exited" }.to_owned(),
         pid: None,
         container: Some(found.name),
+        // Its status tells that in the engine's words.
+        since: None,
         ready_ms: None,
         restarts: 0,
         addresses: found.ports.iter().map(|(ip, host, _)| format!("{ip}:{host}")).collect(),
@@ -144,19 +165,142 @@ fn json(rows: &[Row]) -> Result<String, Error> {
     Ok(text)
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["SERVICE", "STATE", "WHERE", "READY", "ADDRESS"]);
+const HEAD: [&str; 6] = ["SERVICE", "STATE", "WHERE", "READY IN", "UP", "ADDRESS"];
+
+/// A table where the terminal is wide enough for it, a list where it is not. What there is to say of a service stands
+/// below it, and nothing is cut: the terminal wraps what is long, and it can still be copied.
+fn table(rows: &[Row], now: jiff::Timestamp, width: Option<u16>) -> String {
+    let mut cells = vec![HEAD.map(str::to_owned)];
     for row in rows {
-        let ready = row.ready_ms.map_or_else(String::new, |ms| format!("{ms} ms"));
-        let state = match (&row.detail, row.state.as_str()) {
-            (Some(detail), "ready" | "done") if detail.is_empty() => row.state.clone(),
-            (Some(detail), _) => format!("{}: {detail}", row.state),
-            (None, _) => row.state.clone(),
-        };
-        table.add_row([row.service.clone(), state, row.place(), ready, row.addresses.join(" ")]);
+        let (ready, up) = (row.ready().unwrap_or_default(), row.up(now).unwrap_or_default());
+        let first = row.addresses.first().cloned().unwrap_or_default();
+        cells.push([row.service.clone(), row.state.clone(), row.place(), ready, up, first]);
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    format!("{}\n", lines.join("\n"))
+    let widths: [usize; 5] =
+        std::array::from_fn(|column| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0));
+    let before_address: usize = widths.iter().map(|width| width + GAP).sum();
+    let longest = rows.iter().flat_map(|row| &row.addresses).map(|address| address.chars().count()).max().unwrap_or(0);
+    if width.is_some_and(|width| before_address + longest > usize::from(width)) {
+        return list(rows, now);
+    }
+    let mut text = String::new();
+    for (index, cells) in cells.iter().enumerate() {
+        let mut line = String::new();
+        for (cell, width) in cells.iter().zip(widths.iter().map(|width| width + GAP).chain([0])) {
+            let _ = write!(line, "{cell:width$}");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+        if let Some(row) = index.checked_sub(1).map(|index| &rows[index]) {
+            for address in row.addresses.iter().skip(1) {
+                let _ = writeln!(text, "{:before_address$}{address}", "");
+            }
+            detail(&mut text, row);
+        }
+    }
+    text
+}
+
+/// The cells between two columns.
+const GAP: usize = 2;
+
+fn list(rows: &[Row], now: jiff::Timestamp) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let _ = write!(text, "{}  {}", row.service, row.state);
+        if let Some(ready) = row.ready() {
+            let again = if row.state == "ready" { "" } else { ", was ready" };
+            let _ = write!(text, "{again} in {ready}");
+        }
+        if let Some(up) = row.up(now) {
+            let _ = write!(text, ", up {up}");
+        }
+        text.push('\n');
+        for line in [&row.place()].into_iter().chain(&row.addresses).filter(|line| !line.is_empty()) {
+            let _ = writeln!(text, "  {line}");
+        }
+        detail(&mut text, row);
+    }
+    text
+}
+
+fn detail(text: &mut String, row: &Row) {
+    for line in row.detail.iter().flat_map(|detail| detail.lines()).filter(|line| !line.trim().is_empty()) {
+        let _ = writeln!(text, "  {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Row> {
+        let row = |service: &str, state: &str| Row {
+            service: service.to_owned(),
+            state: state.to_owned(),
+            pid: None,
+            container: None,
+            since: None,
+            ready_ms: None,
+            restarts: 0,
+            addresses: Vec::new(),
+            detail: None,
+        };
+        vec![
+            Row {
+                container: Some("integrador-db-1".to_owned()),
+                since: Some("2026-11-20T08:47:57Z".to_owned()),
+                ready_ms: Some(702),
+                addresses: vec!["postgresql://postgres:***@127.0.0.1:5432/menu_ops".to_owned()],
+                ..row("db", "ready")
+            },
+            Row {
+                pid: Some(4242),
+                since: Some("2026-11-20T08:59:59.5Z".to_owned()),
+                ready_ms: Some(3812),
+                addresses: vec!["http://127.0.0.1:8000".to_owned(), "http://[::1]:8000".to_owned()],
+                ..row("api", "ready")
+            },
+            Row {
+                addresses: vec!["http://127.0.0.1:8001".to_owned()],
+                detail: Some(
+                    "`gateway` ended again after 5 restarts within 60 s: exit code 101\nsee its log".to_owned(),
+                ),
+                ..row("gateway", "failed")
+            },
+        ]
+    }
+
+    fn shown(width: u16) -> String {
+        table(&rows(), "2026-11-20T09:00:00Z".parse().unwrap(), Some(width))
+    }
+
+    #[test]
+    fn details_stand_below_their_row() {
+        insta::assert_snapshot!(shown(120), @r"
+        SERVICE  STATE   WHERE            READY IN  UP         ADDRESS
+        db       ready   integrador-db-1  702 ms    12 m 03 s  postgresql://postgres:***@127.0.0.1:5432/menu_ops
+        api      ready   pid 4242         3.8 s     500 ms     http://127.0.0.1:8000
+                                                               http://[::1]:8000
+        gateway  failed                                        http://127.0.0.1:8001
+          `gateway` ended again after 5 restarts within 60 s: exit code 101
+          see its log
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_list() {
+        insta::assert_snapshot!(shown(80), @r"
+        db  ready in 702 ms, up 12 m 03 s
+          integrador-db-1
+          postgresql://postgres:***@127.0.0.1:5432/menu_ops
+        api  ready in 3.8 s, up 500 ms
+          pid 4242
+          http://127.0.0.1:8000
+          http://[::1]:8000
+        gateway  failed
+          http://127.0.0.1:8001
+          `gateway` ended again after 5 restarts within 60 s: exit code 101
+          see its log
+        ");
+    }
 }

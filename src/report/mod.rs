@@ -21,6 +21,7 @@ mod unpadded;
 mod words;
 
 pub use log_printer::LogPrinter;
+pub use words::duration;
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// Words a number of milliseconds: `702 ms`, `1.2 s`, `1 m 05 s`, `2 h 03 m`.
-pub(super) fn duration(ms: u64) -> String {
+pub fn duration(ms: u64) -> String {
     if ms < 1000 {
         return format!("{ms} ms");
     }

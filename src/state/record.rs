@@ -4,6 +4,7 @@
 //! no longer holds the lock was left by a run that died: what it names may still be there.
 
 use std::io;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct ServiceRecord {
     /// Whether it is this run's own, started or taken over by it; what ran before it is not.
     #[serde(default)]
     pub ours: bool,
+    /// When it was started, RFC 3339; `None` where it does not run, or ran before this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Milliseconds from its start to its readiness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_ms: Option<u64>,
@@ -93,11 +97,15 @@ impl Record {
         }) else {
             return false;
         };
+        let at = self.at(event.at_ms);
         let Some(service) = self.services.get_mut(name.as_str()) else { return false };
         phase.clone_into(&mut service.phase);
         service.detail = detail;
         match &event.kind {
-            EventKind::Starting { action, .. } => service.ours = !matches!(action, Action::Keep | Action::Expect),
+            EventKind::Starting { action, .. } => {
+                service.ours = !matches!(action, Action::Keep | Action::Expect);
+                service.since = at.filter(|_| !matches!(action, Action::Keep | Action::Expect | Action::Adopt));
+            }
             EventKind::Started { handle, .. } => {
                 service.pid = if let Handle::Process { pid } = handle { Some(*pid) } else { None };
                 service.container = if let Handle::Container { name, .. } = handle { Some(name.clone()) } else { None };
@@ -105,12 +113,19 @@ impl Record {
             EventKind::Ready { elapsed_ms, .. } => service.ready_ms = Some(*elapsed_ms),
             EventKind::Restarting { attempt, .. } => {
                 service.restarts = *attempt;
-                service.pid = None;
+                (service.pid, service.since) = (None, None);
             }
-            EventKind::Stopped { .. } | EventKind::Failed { .. } => service.pid = None,
+            EventKind::Completed { .. } => service.since = None,
+            EventKind::Stopped { .. } | EventKind::Failed { .. } => (service.pid, service.since) = (None, None),
             _ => {}
         }
         true
+    }
+
+    /// The moment of an event, RFC 3339.
+    fn at(&self, at_ms: u64) -> Option<String> {
+        let began: jiff::Timestamp = self.began.parse().ok()?;
+        Some(began.checked_add(Duration::from_millis(at_ms)).ok()?.to_string())
     }
 
     /// The runs whose leftovers the record tells of: its own, and those it had taken over.
@@ -181,6 +196,25 @@ mod tests {
         }
         assert_eq!((record.services["api"].restarts, record.services["api"].ready_ms), (2, Some(5)));
         assert_eq!(record.services["db"], ServiceRecord::default());
+    }
+
+    #[test]
+    fn the_time_of_the_start_is_kept_while_it_runs() {
+        let node = NodeId::Service("db".parse().unwrap());
+        let starting = |action| EventKind::Starting { node: node.clone(), action };
+        let mut record = Record { began: "2026-11-20T09:00:00Z".to_owned(), ..record() };
+        for (kind, since) in [
+            (starting(Action::Create), Some("2026-11-20T09:00:01.5Z")),
+            (EventKind::Ready { node: node.clone(), elapsed_ms: 5, probe: "http" }, Some("2026-11-20T09:00:01.5Z")),
+            (EventKind::Stopped { node: node.clone(), exit: Exit::default() }, None),
+            // It began before devctl came, nobody knows when.
+            (starting(Action::Keep), None),
+            (starting(Action::Adopt), None),
+        ] {
+            let at_ms = if matches!(kind, EventKind::Starting { .. }) { 1500 } else { 9000 };
+            assert!(record.apply(&Event { at_ms, kind }));
+            assert_eq!(record.services["db"].since.as_deref(), since);
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) async fn run(
     };
 
     let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
-    let record = Record { engine, ..record(&stack, &run, driver, &adopted) };
+    let record = Record { engine, ..record(&stack, &run, driver, &adopted, began) };
     let mut recorder = Recorder { record, state, began, trouble: false, clean: false };
     let first = EventKind::RunStarted {
         project: stack.project().clone(),
@@ -156,20 +156,22 @@ impl Recorder {
     }
 }
 
-fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId]) -> Record {
+fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: Instant) -> Record {
     let services = stack.services().filter_map(|name| {
         let node = stack.node(&NodeId::Service(name.clone()))?;
         let service =
             ServiceRecord { phase: "waiting".to_owned(), addresses: masked(node), ..ServiceRecord::default() };
         Some((name.to_string(), service))
     });
+    // By the wall clock when the command began, which is what events count from.
+    let began = clock::timestamp() - clock::now().duration_since(began);
     Record {
         run: run.to_string(),
         pid: std::process::id(),
         project: stack.project().to_string(),
         driver: driver.to_owned(),
         engine: None,
-        began: clock::timestamp().to_string(),
+        began: began.to_string(),
         adopted: adopted.iter().map(ToString::to_string).collect(),
         services: services.collect(),
     }
