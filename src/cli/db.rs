@@ -1,5 +1,7 @@
 //! `devctl db`: the stack's database.
 
+use std::time::Duration;
+
 use super::Context;
 use crate::advice::Blame;
 use crate::data::shell::{self, Address, InContainer, Target};
@@ -110,10 +112,32 @@ async fn target(context: &Context) -> Result<(Target, Option<Docker>), Error> {
             return Ok((Target::Container { name: found.name, user, database }, Some(engine)));
         }
     }
+    if !somebody_listens(&address).await {
+        let message =
+            format!("the database `{service}` is not up: nobody listens on {}:{}", address.host, address.port);
+        let error = Error::new(Blame::Service, message);
+        return Err(match driver.as_deref() {
+            None => error.hint(format!("start it: `devctl up {service}`")),
+            Some("none") => error.hint("start it where it runs: the devctl that is up leaves that to you"),
+            Some(_) => error.hint("`devctl ps` shows how it is").hint(format!("`devctl logs {service}` shows why")),
+        });
+    }
     let embedded = Embedded::new(Processes::new(RunId::from_random(0), context.env.clone()), context.env.clone());
     let target = match embedded.psql().await {
         Some(psql) if driver.as_deref() == Some("embedded") => Target::Embedded { psql, address },
         Some(_) | None => Target::Host { address },
     };
     Ok((target, None))
+}
+
+/// How long a database may take to accept a connection; one that is up and busy gets psql's own patience.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether there is any use in starting psql. Only a refusal is a clear no.
+async fn somebody_listens(address: &Address) -> bool {
+    let asked = tokio::net::TcpStream::connect((address.host.as_str(), address.port));
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Err(error)) => error.kind() != std::io::ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) | Err(_) => true,
+    }
 }

@@ -1,4 +1,4 @@
-//! Data that were made with another password than the manifest says now.
+//! Databases that cannot be used: not up, or with data made with another password than the manifest says now.
 
 use crate::message::{Message, up, wait_line};
 use crate::support::{Infra, Project, Signal};
@@ -32,4 +32,15 @@ fn another_password_than_the_volume_was_made_with() {
 #[test]
 fn another_password_than_the_embedded_data_were_made_with() {
     password_changed(Infra::Embedded, "password_changed_embedded");
+}
+
+#[test]
+fn a_shell_on_a_database_that_is_not_up() {
+    let project = Project::whole();
+    let message = Message::of(&project, &["db", "shell", "-c", "SELECT 1"]);
+    let devctl = project.up_ready(&["--skip-docker", "--no-deps", "gateway"]);
+    let elsewhere = Message::of(&project, &["db", "shell", "-c", "SELECT 1"]);
+    devctl.signal(Signal::SIGINT);
+    devctl.wait_exit();
+    Message::joined(format!("{}\n\n{}", message.text(), elsewhere.text())).matches("database_not_up");
 }
