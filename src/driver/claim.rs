@@ -1,8 +1,10 @@
 //! Ports, looked at before anything starts: whoever holds one that a service wants is named.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use super::docker::Docker;
 use crate::advice::{Advice, Blame};
@@ -106,20 +108,38 @@ fn who_is_it(port: u16) -> String {
     }
 }
 
-/// Finds the claims that cannot be met.
-pub async fn check(claims: Vec<Claim>, engine: Option<&Docker>) -> Result<(), PortsTaken> {
+/// Finds the claims that cannot be met. A run that uses no engine has `None`; where Docker's proxy seems to hold a port,
+/// the engine that `env` leads to is asked all the same whose it is.
+pub async fn check(
+    claims: Vec<Claim>,
+    engine: Option<&Docker>,
+    env: &BTreeMap<String, String>,
+) -> Result<(), PortsTaken> {
+    let asked = OnceCell::new();
     let busy = claims.into_iter().filter(|claim| !ports::is_free(claim.ip, claim.port));
     let taken = join_all(busy.map(async |claim| {
+        let owner = ports::owners(claim.port).into_iter().next();
+        let engine = match engine {
+            None if owner.as_ref().is_none_or(may_be_docker_proxy) => {
+                asked.get_or_init(async || Docker::connect(env).await.ok()).await.as_ref()
+            }
+            known => known,
+        };
         let container = match engine {
             Some(engine) => engine.publisher(claim.port).await,
             None => None,
         };
         let by = match container {
             Some(found) => Holder::Container(found.container, found.project),
-            None => ports::owners(claim.port).into_iter().next().map_or(Holder::Unknown, Holder::Process),
+            None => owner.map_or(Holder::Unknown, Holder::Process),
         };
         Taken { claim, by }
     }))
     .await;
     if taken.is_empty() { Ok(()) } else { Err(PortsTaken(taken)) }
+}
+
+/// Whether a container may be behind it. The proxy is root's, so that other users do not see its name.
+fn may_be_docker_proxy(owner: &ports::Owner) -> bool {
+    owner.is_docker_proxy() || owner.command.is_none()
 }

@@ -2,9 +2,9 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::message::Message;
+use crate::message::{Message, up_command};
 use crate::stub;
-use crate::support::{Engine, Project, until};
+use crate::support::{Devctl, Engine, Project, until};
 
 /// A stranger that listens on a port, until it is dropped.
 struct Stranger(Child);
@@ -87,11 +87,15 @@ fn a_port_that_a_container_has() {
 fn a_port_that_a_container_has_for_who_uses_no_docker() {
     let Some(engine) = Engine::for_test() else { return };
     let (other, project) = container_on_port(engine);
-    let message = Message::of_up(&project, &["--driver", "embedded"]);
+    let message = Message::of_up(&project, &["--driver", "embedded"]).renamed(other.name(), "[other]");
+    // The same where no engine can be asked. Docker's proxy is root's: other users see only that somebody listens.
+    let mut nobody_to_ask = up_command(&project, &["--driver", "embedded"]);
+    nobody_to_ask.env("DOCKER_HOST", format!("unix://{}/nowhere.sock", project.root().display()));
+    let unnamed = Message::new(&project, Devctl::spawn(nobody_to_ask).wait_exit());
     drop(other);
-    // Docker's proxy is root's: other users see only that somebody listens.
-    if message.text().contains("docker-proxy") {
-        message.nothing_left(&project).matches("port_taken_by_docker_proxy");
+    message.nothing_left(&project).matches("port_taken_by_container");
+    if unnamed.text().contains("docker-proxy") {
+        unnamed.matches("port_taken_by_docker_proxy");
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) async fn prepare(
             notes.push(format!("the last run was killed; removed the container {name}, which it left"));
         }
     }
-    check_ports(&survey.plan, &survey.observed, survey.engine.as_ref()).await?;
+    check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await?;
     let Survey { stack, plan, driver, why, engine, observed: _, orphans: _ } = survey;
     let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });
     Ok(Prepared { stack, plan, drivers, driver, why, adopted, notes })
@@ -233,7 +233,12 @@ fn wanted(stack: &Stack) -> Wanted {
 
 /// Makes sure that every port that the plan is about to open is free, except for those that a container about to be
 /// replaced gives back.
-async fn check_ports(plan: &Plan, observed: &Observed, engine: Option<&Docker>) -> Result<(), Error> {
+async fn check_ports(
+    plan: &Plan,
+    observed: &Observed,
+    engine: Option<&Docker>,
+    env: &BTreeMap<String, String>,
+) -> Result<(), Error> {
     let mut claims = Vec::new();
     for step in &plan.steps {
         let NodeId::Service(service) = &step.node.id else { continue };
@@ -253,5 +258,5 @@ async fn check_ports(plan: &Plan, observed: &Observed, engine: Option<&Docker>) 
             |claim: &PortClaim| Claim { service: service.clone(), ip: claim.ip, port: claim.port, infrastructure };
         claims.extend(wants.map(claim_of));
     }
-    Ok(claim::check(claims, engine).await?)
+    Ok(claim::check(claims, engine, env).await?)
 }
