@@ -47,6 +47,8 @@ pub enum Choice {
     Embedded {
         /// Why, in one line.
         why: String,
+        /// Why Docker, which would have been preferred, could not be taken; `None` where nobody asked for it.
+        passed_over: Option<String>,
     },
 }
 
@@ -54,7 +56,7 @@ pub enum Choice {
 /// can be pulled is asked only for those that are missing.
 pub async fn choose(wish: Wish, wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<Choice, docker::Error> {
     match wish {
-        Wish::Embedded => Ok(Choice::Embedded { why: "asked for".to_owned() }),
+        Wish::Embedded => Ok(Choice::Embedded { why: "asked for".to_owned(), passed_over: None }),
         Wish::Docker => {
             let (engine, observed) = ask(wanted, env).await?;
             let why = format!("{}, asked for", engine.describe());
@@ -63,7 +65,10 @@ pub async fn choose(wish: Wish, wanted: &Wanted, env: &BTreeMap<String, String>)
         Wish::Auto => {
             let (engine, observed) = match ask(wanted, env).await {
                 Ok(answer) => answer,
-                Err(error) => return Ok(Choice::Embedded { why: format!("no Docker: {error}") }),
+                Err(error) => {
+                    let why = format!("no Docker: {error}");
+                    return Ok(Choice::Embedded { why, passed_over: Some(error.to_string()) });
+                }
             };
             let lost = out_of_reach(&engine, &observed, wanted).await;
             if lost.is_empty() {
@@ -71,7 +76,7 @@ pub async fn choose(wish: Wish, wanted: &Wanted, env: &BTreeMap<String, String>)
                 Ok(Choice::Docker { engine, observed, why })
             } else {
                 let why = format!("{} answers, but cannot get {}", engine.describe(), lost.join(", "));
-                Ok(Choice::Embedded { why })
+                Ok(Choice::Embedded { passed_over: Some(why.clone()), why })
             }
         }
     }

@@ -126,7 +126,7 @@ impl Advice for ResolveError {
             Self::NoEmbedded { services } => {
                 let images = ["postgres", "pgvector/pgvector", "redis"];
                 let mut hints = vec![
-                    "start a Docker Engine and use `--driver docker`".to_owned(),
+                    "run it on a Docker Engine: `--driver docker`".to_owned(),
                     "run it by other means and use `--skip-docker`".to_owned(),
                 ];
                 if let [(name, _)] = services.as_slice() {
@@ -138,12 +138,12 @@ impl Advice for ResolveError {
                 hints
             }
             Self::NotEmbeddable { .. } => vec![
-                "start a Docker Engine and use `--driver docker`".to_owned(),
+                "run it on a Docker Engine: `--driver docker`".to_owned(),
                 "run it by other means and use `--skip-docker`".to_owned(),
             ],
             Self::NoPort { target, .. } => vec![
                 format!("publish it in the Compose file: `ports: [\"127.0.0.1:{target}:{target}\"]`"),
-                "start a Docker Engine and use `--driver docker`".to_owned(),
+                "run it on a Docker Engine: `--driver docker`".to_owned(),
             ],
             Self::PortTwice { second, .. } => {
                 vec![format!("give `{second}` another port, or start only one of the two")]

@@ -111,12 +111,18 @@ pub(super) async fn survey(
     dead: Dead,
     env: &BTreeMap<String, String>,
 ) -> Result<Survey, Error> {
-    let Infrastructure { kind, name, why, engine, observed, stack } = infrastructure(manifest, settings, env).await?;
+    let Infrastructure { kind, name, why, passed_over, engine, observed, stack } =
+        infrastructure(manifest, settings, env).await?;
     let stack = match kind {
         Infra::Docker => stack,
         Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)
             // Whoever did not ask for this driver has to be told how it came to be taken.
-            .map_err(|error| Error::from(error).note(format!("the driver is {name}: {why}")))?,
+            .map_err(|error| {
+                Error::from(error).note(match passed_over {
+                    Some(reason) => format!("Docker was passed over: {reason}"),
+                    None => format!("the driver is {name}: {why}"),
+                })
+            })?,
     };
     let now = Now { engine: observed, dead };
     let orphans = plan::orphans(&stack, &now).into_iter().map(|found| found.name.clone()).collect();
@@ -165,6 +171,8 @@ struct Infrastructure {
     kind: Infra,
     name: &'static str,
     why: String,
+    /// Why Docker was not taken, where it would have been preferred.
+    passed_over: Option<String>,
     engine: Option<Docker>,
     observed: Observed,
     /// The stack as Docker would run it; the others resolve it anew.
@@ -181,6 +189,7 @@ async fn infrastructure(
         kind,
         name,
         why: why.to_owned(),
+        passed_over: None,
         engine: None,
         observed: Observed::default(),
         stack,
@@ -202,11 +211,14 @@ async fn infrastructure(
             kind: Infra::Docker,
             name: "docker",
             why,
+            passed_over: None,
             engine: Some(engine),
             observed: *observed,
             stack,
         },
-        Choice::Embedded { why } => nothing(Infra::Embedded, "embedded", &why, stack),
+        Choice::Embedded { why, passed_over } => {
+            Infrastructure { passed_over, ..nothing(Infra::Embedded, "embedded", &why, stack) }
+        }
     })
 }
 
