@@ -327,6 +327,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether something failed.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Failed | Self::Environment | Self::NotReady => true,
+            Self::Done | Self::Interrupted(_) => false,
+        }
+    }
+
     /// The exit code of `devctl up` that goes with the outcome.
     pub fn exit_code(self) -> u8 {
         match self {

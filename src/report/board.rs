@@ -18,7 +18,10 @@ const BAR_CELLS: usize = 20;
 pub(super) struct Board {
     services: Vec<ServiceName>,
     nodes: IndexMap<NodeId, Node>,
+    up: bool,
     stopping: Option<StopCause>,
+    failed: Option<String>,
+    began: bool,
 }
 
 /// What is known of one node.
@@ -27,8 +30,10 @@ pub(super) struct Node {
     pub(super) phase: Phase,
     pub(super) handle: Option<Handle>,
     pub(super) kept: bool,
-    /// Milliseconds from the node's start to its readiness, once it was ready.
+    /// Milliseconds from the start of the node's current life to its readiness, once it was ready.
     pub(super) ready_ms: Option<u64>,
+    /// How long it had to stop, where it was killed because it did not: nobody asked for it.
+    pub(super) overdue_ms: Option<u64>,
     since_ms: u64,
     gauge: Gauge,
 }
@@ -47,6 +52,7 @@ pub(super) enum Phase {
     Restarting(String),
     Stopping {
         deadline_ms: u64,
+        grace_ms: u64,
     },
     Killed,
     Stopped,
@@ -69,6 +75,7 @@ impl Board {
                 node.phase = Phase::Starting(*action);
                 node.kept = *action == Action::Keep;
                 node.since_ms = now;
+                node.ready_ms = None;
                 node.gauge = Gauge::default();
             }
             EventKind::Progress { node, progress } => self.node(node).gauge.on(progress),
@@ -76,6 +83,7 @@ impl Board {
                 let node = self.node(node);
                 node.phase = Phase::Running;
                 node.handle = Some(handle.clone());
+                self.began = true;
             }
             EventKind::Probing { node, answer } => {
                 self.node(node).phase = Phase::Probing(clean::first_line(answer));
@@ -88,15 +96,27 @@ impl Board {
             EventKind::Completed { node, .. } => self.node(node).phase = Phase::Completed,
             EventKind::Failed { node, failure } => {
                 self.node(node).phase = Phase::Failed(clean::first_line(&failure.message));
+                // The first failure decides how the run ends.
+                self.failed.get_or_insert_with(|| phrase::last_words(node, failure));
             }
             EventKind::Restarting { node, attempt, delay_ms, exit } => {
                 self.node(node).phase = Phase::Restarting(phrase::restarting(*attempt, *delay_ms, exit));
             }
+            EventKind::StackReady { .. } => self.up = true,
             EventKind::StackStopping { cause } => self.stopping = Some(*cause),
             EventKind::Stopping { node, grace_ms } => {
-                self.node(node).phase = Phase::Stopping { deadline_ms: now.saturating_add(*grace_ms) };
+                let (deadline_ms, grace_ms) = (now.saturating_add(*grace_ms), *grace_ms);
+                self.node(node).phase = Phase::Stopping { deadline_ms, grace_ms };
             }
-            EventKind::Killing { node } => self.node(node).phase = Phase::Killed,
+            EventKind::Killing { node } => {
+                let node = self.node(node);
+                if let Phase::Stopping { deadline_ms, grace_ms } = node.phase
+                    && now >= deadline_ms
+                {
+                    node.overdue_ms = Some(grace_ms);
+                }
+                node.phase = Phase::Killed;
+            }
             EventKind::Stopped { node, .. } => {
                 let node = self.node(node);
                 // A service that failed stays failed when its remains are swept up.
@@ -107,7 +127,6 @@ impl Board {
             }
             EventKind::Note { .. }
             | EventKind::Warning { .. }
-            | EventKind::StackReady { .. }
             | EventKind::Removed { .. }
             | EventKind::Receipt(_)
             | EventKind::Finished { .. } => {}
@@ -116,6 +135,32 @@ impl Board {
 
     fn node(&mut self, id: &NodeId) -> &mut Node {
         self.nodes.entry(id.clone()).or_default()
+    }
+
+    /// What is known of a node.
+    pub(super) fn get(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// Why the stack goes down, once it does.
+    pub(super) fn stopping(&self) -> Option<StopCause> {
+        self.stopping
+    }
+
+    /// The first failure, for the last line of the run.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Whether any workload was ever started.
+    pub(super) fn began(&self) -> bool {
+        self.began
+    }
+
+    /// Whether the stack is up and others than this node go on running.
+    pub(super) fn others_stay_up(&self, id: &NodeId) -> bool {
+        let runs = |node: &Node| matches!(node.phase, Phase::Running | Phase::Probing(_) | Phase::Ready);
+        self.up && self.stopping.is_none() && self.nodes.iter().any(|(other, node)| other != id && runs(node))
     }
 
     /// What is known of a service.
@@ -219,7 +264,7 @@ impl Board {
                 Some(Handle::External) | None => String::new(),
             };
             match &node.phase {
-                Phase::Stopping { deadline_ms } => {
+                Phase::Stopping { deadline_ms, .. } => {
                     let left = words::seconds(deadline_ms.saturating_sub(now_ms));
                     lines.push(format!("waiting for {id} ({handle}{left} left; {hurry})"));
                 }

@@ -1,5 +1,6 @@
 //! The wording of events, as text without colour. Plain output prints these lines; the terminal borrows the longer ones.
 
+use super::board::Board;
 use super::{clean, words};
 use crate::event::{Action, Event, EventKind, Exit, Failure, Handle, Outcome, Receipt, Signal, StopCause};
 use crate::name::NodeId;
@@ -15,8 +16,8 @@ pub(super) struct Phrase {
     pub(super) more: Vec<String>,
 }
 
-/// Words an event. Progress has its own figures and is worded by the reporters.
-pub(super) fn of(event: &Event) -> Option<Phrase> {
+/// Words an event that `board` has taken in. Progress has its own figures and is worded by the reporters.
+pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
     let about = |node: &NodeId, text: String| Some(Phrase { subject: node.to_string(), text, more: Vec::new() });
     let run = |text: String, more: Vec<String>| Some(Phrase { subject: String::new(), text, more });
     match &event.kind {
@@ -49,7 +50,7 @@ pub(super) fn of(event: &Event) -> Option<Phrase> {
         EventKind::Failed { node, failure } => Some(Phrase {
             subject: node.to_string(),
             text: format!("failed: {}", clean::first_line(&failure.message)),
-            more: failure_details(failure).into_iter().map(|detail| detail.text).collect(),
+            more: failure_details(node, failure, board).into_iter().map(|detail| detail.text).collect(),
         }),
         EventKind::Restarting { node, attempt, delay_ms, exit } => about(node, restarting(*attempt, *delay_ms, exit)),
         EventKind::StackReady { elapsed_ms, unready } if unready.is_empty() => {
@@ -62,11 +63,11 @@ pub(super) fn of(event: &Event) -> Option<Phrase> {
         EventKind::Stopping { node, grace_ms } => {
             about(node, format!("stopping, within {}", words::duration(*grace_ms)))
         }
-        EventKind::Killing { node } => about(node, "did not stop, killed".to_owned()),
+        EventKind::Killing { node } => about(node, killing(node, board)),
         EventKind::Stopped { node, exit } => about(node, format!("stopped ({exit})")),
         EventKind::Removed { node } => about(node, "removed".to_owned()),
         EventKind::Receipt(receipt) => {
-            let mut lines = receipt_lines(receipt);
+            let mut lines = receipt_lines(receipt, board);
             let left = left_lines(receipt);
             let text = lines.remove(0);
             lines.extend(left);
@@ -101,6 +102,43 @@ pub(super) fn starting(node: &NodeId, action: Action) -> &'static str {
 /// `exit code 1; restart 2 in 500 ms`.
 pub(super) fn restarting(attempt: u32, delay_ms: u64, exit: &Exit) -> String {
     format!("ended ({exit}), restart {attempt} in {}", words::duration(delay_ms))
+}
+
+/// Why a workload is killed: it had its time, or the user would not wait.
+pub(super) fn killing(node: &NodeId, board: &Board) -> String {
+    match board.get(node).and_then(|node| node.overdue_ms) {
+        Some(grace_ms) => format!("did not stop within {} and was killed", words::limit(grace_ms)),
+        None => "was killed".to_owned(),
+    }
+}
+
+/// What a run is called at its beginning: `integrador on Docker Engine 20.10.24 (API 1.41)`, in two parts, the
+/// project's name first.
+pub(super) fn headline(driver: &str, why: &str) -> String {
+    let why = clean::first_line(why);
+    match driver {
+        "docker" => format!(" on {why}"),
+        "none" => format!(": {why}"),
+        driver => format!(" {driver}: {why}"),
+    }
+}
+
+/// Who failed and of what: `api ended before it was ready`. Messages that begin with the name are not led by it again.
+pub(super) fn reason(node: &NodeId, failure: &Failure) -> String {
+    let message = clean::first_line(&failure.message);
+    match message.strip_prefix(&format!("`{node}` ")) {
+        Some(rest) => format!("{node} {rest}"),
+        None => format!("{node}: {message}"),
+    }
+}
+
+/// The reason once more, for the end of the output: the block about it may have scrolled away by then.
+pub(super) fn last_words(node: &NodeId, failure: &Failure) -> String {
+    let logs = match node.service() {
+        Some(service) if !failure.log_tail.is_empty() => format!(", or `devctl logs {service}`"),
+        Some(_) | None => String::new(),
+    };
+    format!("{} (see above{logs})", reason(node, failure))
 }
 
 /// Why a run ends, in words.
@@ -140,7 +178,7 @@ pub(super) enum DetailKind {
 }
 
 /// Everything that is known of a failure besides its message.
-pub(super) fn failure_details(failure: &Failure) -> Vec<Detail> {
+pub(super) fn failure_details(node: &NodeId, failure: &Failure, board: &Board) -> Vec<Detail> {
     let Failure { message, exit, last_probe, first_error, log_tail, hints, timed_out: _, environment: _ } = failure;
     let mut details = Vec::new();
     let mut add = |kind, text: String| details.push(Detail { kind, text });
@@ -154,7 +192,8 @@ pub(super) fn failure_details(failure: &Failure) -> Vec<Detail> {
     {
         add(DetailKind::Fact, format!("it ended: {exit}"));
     }
-    if let Some(answer) = last_probe {
+    // What was answered before it was ready says nothing about its end.
+    if let Some(answer) = last_probe.as_ref().filter(|_| board.get(node).is_none_or(|node| node.ready_ms.is_none())) {
         add(DetailKind::Fact, format!("last probe: {}", clean::first_line(answer)));
     }
     if let Some(line) = first_error
@@ -171,11 +210,15 @@ pub(super) fn failure_details(failure: &Failure) -> Vec<Detail> {
     for hint in hints {
         add(DetailKind::Hint, format!("hint: {}", clean::first_line(hint)));
     }
+    if board.others_stay_up(node) {
+        let hint = format!("hint: the others stay up; to get {node} back: Ctrl+C, then `devctl up`");
+        add(DetailKind::Hint, hint);
+    }
     details
 }
 
 /// `stopped 2 containers, 2 processes; 0 left`, then what was kept and what lives on.
-pub(super) fn receipt_lines(receipt: &Receipt) -> Vec<String> {
+pub(super) fn receipt_lines(receipt: &Receipt, board: &Board) -> Vec<String> {
     let Receipt { containers, processes, networks: _, kept, data, left, elapsed_ms: _ } = receipt;
     let mut stopped = Vec::new();
     if *containers > 0 {
@@ -189,7 +232,8 @@ pub(super) fn receipt_lines(receipt: &Receipt) -> Vec<String> {
     if !kept.is_empty() {
         lines.push(format!("kept running: {}", words::comma(kept)));
     }
-    if !data.is_empty() {
+    // Where nothing ran there was nothing to be worried about.
+    if !data.is_empty() && board.began() {
         lines.push(format!("data live on: {}", words::comma(data)));
     }
     lines

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use super::board::Board;
 use super::gauge::Gauge;
 use super::{Reporter, ServiceRow, clean, phrase, trace};
 use crate::event::{Event, EventKind};
@@ -18,6 +19,7 @@ pub(super) struct Plain<W> {
     out: W,
     rows: Vec<ServiceRow>,
     trace: trace::Trace,
+    board: Board,
     width: usize,
     gauges: HashMap<NodeId, (Gauge, Option<u64>)>,
 }
@@ -25,7 +27,7 @@ pub(super) struct Plain<W> {
 impl<W: Write> Plain<W> {
     pub(super) fn new(out: W, rows: Vec<ServiceRow>, trace: trace::Trace) -> Self {
         let width = rows.iter().map(|row| row.name.as_str().len()).max().unwrap_or(0).max(8);
-        Self { out, rows, trace, width, gauges: HashMap::new() }
+        Self { out, rows, trace, board: Board::default(), width, gauges: HashMap::new() }
     }
 
     fn stamped(&self, at_ms: u64, subject: &str, text: &str) -> String {
@@ -50,8 +52,9 @@ impl<W: Write> Plain<W> {
 impl<W: Write> Reporter for Plain<W> {
     fn event(&mut self, event: &Event, _now_ms: u64) -> io::Result<()> {
         self.trace.on(event);
+        self.board.on(event);
         let mut text = self.progress(event).unwrap_or_default();
-        if let Some(phrase) = phrase::of(event) {
+        if let Some(phrase) = phrase::of(event, &self.board) {
             text.push_str(&self.stamped(event.at_ms, &phrase.subject, &phrase.text));
             for line in phrase.more {
                 text.push_str(&self.stamped(event.at_ms, &phrase.subject, &format!("  {line}")));
@@ -66,6 +69,11 @@ impl<W: Write> Reporter for Plain<W> {
             if let Some(path) = self.trace.critical_path() {
                 text.push_str(&self.stamped(event.at_ms, "", &path));
             }
+        }
+        if let EventKind::Finished { outcome, .. } = event.kind
+            && let Some(reason) = self.board.failed().filter(|_| outcome.is_failure())
+        {
+            text.push_str(&self.stamped(event.at_ms, "", &format!("error: {reason}")));
         }
         self.out.write_all(text.as_bytes())?;
         self.out.flush()

@@ -16,16 +16,16 @@ use super::board::Board;
 use super::paint::{BAD, BOLD, DIM, GOOD, Paint, WARN};
 use super::phrase::DetailKind;
 use super::trace::Trace;
-use super::{LogPrinter, Options, Reporter, ServiceRow, clean, phrase, table, words};
-use crate::event::{Event, EventKind, Failure, Outcome};
+use super::{Kind, LogPrinter, Options, Reporter, ServiceRow, clean, phrase, table, words};
+use crate::event::{Event, EventKind, Failure, Outcome, StopCause};
 use crate::logs::{Delivery, LogLine};
 use crate::name::{NodeId, ServiceName};
 
 /// How often times on the screen move.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many lines that a service printed before everything was ready are shown, where it did not get ready.
-const EARLY_LINES: usize = 10;
+/// How many lines of a service are held back, and shown where it does not get ready or does not stop.
+const HELD_LINES: usize = 10;
 
 /// Where a [`Pretty`] draws.
 pub(super) struct Screen {
@@ -50,7 +50,7 @@ pub(super) struct Pretty {
     trace: Trace,
     stage: Stage,
     printer: LogPrinter,
-    early: HashMap<ServiceName, VecDeque<LogLine>>,
+    held: HashMap<ServiceName, VecDeque<LogLine>>,
 }
 
 /// What the screen shows.
@@ -77,7 +77,7 @@ impl Pretty {
             board: Board::default(),
             trace: Trace::new(needs),
             stage: Stage::Starting,
-            early: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -123,9 +123,9 @@ impl Pretty {
 
     /// The block about a failure: everything that is known of it.
     fn failure(&self, node: &NodeId, failure: &Failure) -> String {
-        let title = format!("{} {node}: {}", self.paint.paint(BAD, "error:"), clean::first_line(&failure.message));
+        let title = format!("{} {}", self.paint.paint(BAD, "error:"), phrase::reason(node, failure));
         let mut text = format!("{title}\n");
-        for detail in phrase::failure_details(failure) {
+        for detail in phrase::failure_details(node, failure, &self.board) {
             let line = match detail.kind {
                 DetailKind::Fact => format!("  {}\n", detail.text),
                 DetailKind::Log => format!("  {}\n", self.paint.paint(DIM, &detail.text)),
@@ -151,11 +151,39 @@ impl Pretty {
         };
         let _ = writeln!(text, "{headline} · Ctrl+C stops everything\n");
         for service in unready {
-            for line in self.early.get(service).into_iter().flatten() {
-                let _ = writeln!(text, "{}", self.printer.line(line));
-            }
+            text.push_str(&self.held_back(service));
         }
         text
+    }
+
+    /// What a service printed last while nobody wanted to see it.
+    fn held_back(&self, service: &ServiceName) -> String {
+        let mut text = String::new();
+        for line in self.held.get(service).into_iter().flatten() {
+            let _ = writeln!(text, "{}", self.printer.line(line));
+        }
+        text
+    }
+
+    /// Whether what a service prints now is worth a place on the screen. While the stack comes up the live lines tell,
+    /// and while it goes down the reason must not scroll away: databases say a dozen lines each about their end, which
+    /// matter only where it does not come.
+    fn shows_lines_of(&self, service: &ServiceName) -> bool {
+        let is_program = || self.rows.iter().any(|row| row.name == *service && row.kind == Kind::Process);
+        let is_overdue = || self.board.service(service).is_some_and(|node| node.overdue_ms.is_some());
+        match self.board.stopping() {
+            None => self.verbose || self.stage != Stage::Starting,
+            Some(StopCause::Failure) => self.verbose || is_overdue(),
+            Some(StopCause::Signal(_) | StopCause::AllExited) => self.verbose || is_program() || is_overdue(),
+        }
+    }
+
+    fn hold(&mut self, line: &LogLine) {
+        let held = self.held.entry(line.service.clone()).or_default();
+        if held.len() == HELD_LINES {
+            held.pop_front();
+        }
+        held.push_back(line.clone());
     }
 
     /// A line about a service among the logs, in the place where its own lines are.
@@ -170,9 +198,8 @@ impl Pretty {
     fn text_of(&self, event: &Event) -> String {
         match &event.kind {
             EventKind::RunStarted { project, driver, why, .. } => {
-                format!("{} {}\n", self.paint.paint(BOLD, project.as_str()), {
-                    self.paint.paint(DIM, &format!("with {driver}: {}", clean::first_line(why)))
-                })
+                let more = self.paint.paint(DIM, &phrase::headline(driver, why));
+                format!("{}{more}\n", self.paint.paint(BOLD, project.as_str()))
             }
             EventKind::Note { message } => format!("{}\n", clean::first_line(message)),
             EventKind::Warning { node, message, hints } => {
@@ -189,19 +216,29 @@ impl Pretty {
                 format!("\n{}\n", self.paint.paint(BOLD, &format!("Stopping: {}", phrase::stop_cause(*cause))))
             }
             EventKind::Killing { node } => {
-                format!("{}\n", self.paint.paint(WARN, &format!("{node} did not stop and was killed")))
+                let text = format!("{node} {}", phrase::killing(node, &self.board));
+                let held = match (node, self.board.get(node).and_then(|node| node.overdue_ms)) {
+                    (NodeId::Service(service), Some(_)) => self.held_back(service),
+                    (_, _) => String::new(),
+                };
+                format!("{}\n{held}", self.paint.paint(WARN, &text))
             }
             EventKind::Receipt(receipt) => {
-                let mut text = phrase::receipt_lines(receipt).join("\n");
+                let mut text = phrase::receipt_lines(receipt, &self.board).join("\n");
                 text.push('\n');
                 for line in phrase::left_lines(receipt) {
                     let _ = writeln!(text, "{}", self.paint.paint(BAD, &line));
                 }
                 text
             }
-            EventKind::Finished { outcome, .. } => match outcome {
-                Outcome::Done | Outcome::Failed | Outcome::Environment | Outcome::NotReady => String::new(),
-                Outcome::Interrupted(_) => "Interrupted before everything was ready\n".to_owned(),
+            EventKind::Finished { outcome, .. } => match (outcome, self.board.failed()) {
+                (Outcome::Interrupted(_), _) => "Interrupted before everything was ready\n".to_owned(),
+                (Outcome::Failed | Outcome::Environment | Outcome::NotReady, Some(reason)) => {
+                    format!("{} {reason}\n", self.paint.paint(BAD, "error:"))
+                }
+                (Outcome::Failed | Outcome::Environment | Outcome::NotReady, None) | (Outcome::Done, _) => {
+                    String::new()
+                }
             },
             EventKind::Restarting { node, attempt, delay_ms, exit } => {
                 self.among_logs(node, WARN, &phrase::restarting(*attempt, *delay_ms, exit))
@@ -241,6 +278,7 @@ impl Reporter for Pretty {
             }
             EventKind::StackStopping { .. } => {
                 // What did not come up stays readable above the stopping.
+                self.held.clear();
                 self.stage = Stage::Stopping;
                 self.show(Vec::new());
             }
@@ -266,30 +304,27 @@ impl Reporter for Pretty {
         }
         let text = self.text_of(event);
         if matches!(event.kind, EventKind::StackReady { .. }) {
-            self.early.clear();
+            self.held.clear();
         }
         self.print(&text)
     }
 
     fn logs(&mut self, delivery: &Delivery) -> io::Result<()> {
-        let shown = self.verbose || matches!(self.stage, Stage::Running | Stage::Stopping | Stage::Over);
         let mut text = String::new();
         match delivery {
-            Delivery::Lines(lines) if shown => {
-                for line in lines {
-                    let _ = writeln!(text, "{}", self.printer.line(line));
-                }
-            }
             Delivery::Lines(lines) => {
                 for line in lines {
-                    let early = self.early.entry(line.service.clone()).or_default();
-                    if early.len() == EARLY_LINES {
-                        early.pop_front();
+                    if self.shows_lines_of(&line.service) {
+                        let _ = writeln!(text, "{}", self.printer.line(line));
+                    } else {
+                        self.hold(line);
                     }
-                    early.push_back(line.clone());
                 }
             }
-            Delivery::Dropped(count) if shown => text = self.paint.paint(DIM, &super::dropped(*count)),
+            // Where most lines are held back, it is no news that some are not shown.
+            Delivery::Dropped(count) if self.verbose || self.stage == Stage::Running => {
+                text = self.paint.paint(DIM, &super::dropped(*count));
+            }
             Delivery::Dropped(_) => {}
         }
         self.print(&text)

@@ -85,7 +85,7 @@ fn starting() -> Vec<Event> {
                 project: "integrador".parse().unwrap(),
                 run: "0123456789ab".parse().unwrap(),
                 driver: "docker",
-                why: "Docker Engine 20.10.24 (API 1.41) answers".to_owned(),
+                why: "Docker Engine 20.10.24 (API 1.41)".to_owned(),
                 services: vec![name("db"), name("redis"), name("api")],
             },
         ),
@@ -519,7 +519,7 @@ fn nothing_live_stays_on_the_screen_when_a_reporter_is_dropped() {
     play_events(&mut pretty, starting());
     assert!(terminal.text().contains("compiling serde"));
     drop(pretty);
-    assert_eq!(terminal.text(), "integrador with docker: Docker Engine 20.10.24 (API 1.41) answers");
+    assert_eq!(terminal.text(), "integrador on Docker Engine 20.10.24 (API 1.41)");
     assert!(!terminal.0.lock().unwrap().screen().hide_cursor());
 }
 
@@ -574,4 +574,105 @@ async fn an_engine_that_is_gone_ends_the_reporter() {
     let mut reporter = json::Json::new(&mut out);
     let ended = drive(&mut reporter, events, async || None).now_or_never();
     assert_eq!(ended.expect("there is nothing to wait for").unwrap(), Ended::Finished);
+}
+
+#[test]
+fn the_reason_of_a_failure_is_the_last_line_and_no_log_of_the_others_comes_between() {
+    let terminal = Terminal::new(40, 100);
+    let mut pretty = terminal.pretty(false);
+    play_events(&mut pretty, starting());
+    play_events(
+        &mut pretty,
+        vec![at(1_500, failure()), at(1_501, EventKind::StackStopping { cause: StopCause::Failure })],
+    );
+    for i in 0..30 {
+        pretty.logs(&log("redis", Stream::Stdout, &format!("shutting down, step {i}"))).unwrap();
+    }
+    play_events(
+        &mut pretty,
+        vec![
+            at(1_600, EventKind::Receipt(Receipt { containers: 1, ..Receipt::default() })),
+            at(1_601, EventKind::Finished { outcome: Outcome::Failed, exit_code: 1 }),
+        ],
+    );
+    insta::assert_snapshot!(terminal.text());
+}
+
+#[test]
+fn a_database_that_does_not_stop_shows_what_it_said_meanwhile() {
+    let terminal = Terminal::new(40, 100);
+    let mut pretty = terminal.pretty(false);
+    play_events(&mut pretty, starting().into_iter().chain(finishing()).collect());
+    terminal.feed("\x1b[2J\x1b[H");
+    play_events(
+        &mut pretty,
+        vec![
+            at(9_000, EventKind::StackStopping { cause: StopCause::Signal(Signal::Int) }),
+            at(9_001, EventKind::Stopping { node: service("api"), grace_ms: 10_000 }),
+            at(9_001, EventKind::Stopping { node: service("db"), grace_ms: 10_000 }),
+        ],
+    );
+    pretty.logs(&log("api", Stream::Stdout, "finishing requests")).unwrap();
+    pretty.logs(&log("db", Stream::Stderr, "waiting for a client to go")).unwrap();
+    play_events(&mut pretty, vec![at(9_100, EventKind::Stopped { node: service("api"), exit: exit(0) })]);
+    assert!(!terminal.text().contains("a client"), "{}", terminal.text());
+    play_events(&mut pretty, vec![at(19_001, EventKind::Killing { node: service("db") })]);
+    pretty.logs(&log("db", Stream::Stderr, "killed while waiting")).unwrap();
+    insta::assert_snapshot!(terminal.text());
+}
+
+#[test]
+fn a_service_that_ends_while_the_others_run_is_told_once_and_with_a_way_back() {
+    let ended = EventKind::Failed {
+        node: service("db"),
+        failure: Failure {
+            message: "`db` ended by itself: exit code 137".to_owned(),
+            exit: Some(exit(137)),
+            last_probe: Some("the server closes the connection unanswered".to_owned()),
+            ..Failure::default()
+        },
+    };
+    let terminal = Terminal::new(40, 100);
+    let mut pretty = terminal.pretty(false);
+    play_events(&mut pretty, starting().into_iter().chain(finishing()).collect());
+    terminal.feed("\x1b[2J\x1b[H");
+    play_events(&mut pretty, vec![at(9_000, ended.clone())]);
+    insta::assert_snapshot!(terminal.text(), @r"
+    error: db ended by itself: exit code 137
+      hint: the others stay up; to get db back: Ctrl+C, then `devctl up`
+    ");
+    let mut out = Vec::new();
+    let mut plain = plain::Plain::new(&mut out, options().rows, trace::Trace::default());
+    play_events(&mut plain, starting().into_iter().chain(finishing()).collect());
+    play_events(&mut plain, vec![at(9_000, ended)]);
+    let text = String::from_utf8(out).unwrap();
+    let end = text.split_once("9.000s").expect("it is told").1;
+    insta::assert_snapshot!(end, @r"
+      db        failed: `db` ended by itself: exit code 137
+        9.000s  db          hint: the others stay up; to get db back: Ctrl+C, then `devctl up`
+    ");
+}
+
+#[test]
+fn data_are_mentioned_where_something_ran() {
+    let end = |events: Vec<Event>| {
+        let mut out = Vec::new();
+        let mut plain = plain::Plain::new(&mut out, options().rows, trace::Trace::default());
+        play_events(&mut plain, events);
+        play_events(&mut plain, stopping());
+        String::from_utf8(out).unwrap()
+    };
+    assert!(!end(starting().into_iter().take(4).collect()).contains("data live on"));
+    assert!(end(starting()).contains("data live on: volume integrador_pgdata"));
+}
+
+#[test]
+fn headlines_read_as_sentences() {
+    for (driver, why, headline) in [
+        ("docker", "Docker Engine 20.10.24 (API 1.41)", "integrador on Docker Engine 20.10.24 (API 1.41)"),
+        ("embedded", "no Docker: no such socket\nmore", "integrador embedded: no Docker: no such socket"),
+        ("none", "no containers in this run", "integrador: no containers in this run"),
+    ] {
+        assert_eq!(format!("integrador{}", super::phrase::headline(driver, why)), headline);
+    }
 }

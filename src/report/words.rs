@@ -24,6 +24,11 @@ pub(super) fn seconds(ms: u64) -> String {
     if seconds < 60 { format!("{seconds} s") } else { duration(seconds * 1000) }
 }
 
+/// Words a limit that somebody has set: `10 s`, `300 ms`.
+pub(super) fn limit(ms: u64) -> String {
+    if ms.is_multiple_of(1000) { seconds(ms) } else { duration(ms) }
+}
+
 /// Words a count: `1 container`, `2 containers`.
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
