@@ -60,6 +60,15 @@ async fn the_prefix_is_coloured_when_colours_are_asked_for() {
 }
 
 #[tokio::test]
+async fn lines_of_json_go_through_a_pipe_as_they_are() {
+    let (root, hub) = project().await;
+    let line = r#"{"level":"info","message":"answered","status":200}"#;
+    print(&hub, "db", line).await;
+    let output = devctl(root.path()).args(["logs", "--tail", "1", "--color", "always", "db"]).output().unwrap();
+    assert_eq!(text(&output).1, format!("\u{1b}[94mdb |\u{1b}[0m {line}\n"));
+}
+
+#[tokio::test]
 async fn a_mistyped_service_is_a_usage_error_that_suggests() {
     let (root, _hub) = project().await;
     let output = devctl(root.path()).args(["logs", "gatway"]).output().unwrap();

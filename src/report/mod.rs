@@ -8,6 +8,7 @@ mod board;
 mod clean;
 mod gauge;
 mod json;
+mod json_line;
 mod log_printer;
 mod paint;
 mod phrase;
@@ -166,6 +167,7 @@ fn reporter(format: Format, options: Options) -> Box<dyn Reporter> {
                 } else {
                     ProgressDrawTarget::hidden()
                 },
+                is_terminal,
                 out: Box::new(AutoStream::new(stdout, choice)),
                 width: Box::new(|| Term::stdout().size_checked().map(|(_, width)| width)),
             };

@@ -50,7 +50,7 @@ pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
         EventKind::Failed { node, failure } => Some(Phrase {
             subject: node.to_string(),
             text: format!("failed: {}", clean::first_line(&failure.message)),
-            more: failure_details(node, failure, board).into_iter().map(|detail| detail.text).collect(),
+            more: failure_details(node, failure, board).iter().map(Detail::plain).collect(),
         }),
         EventKind::Restarting { node, attempt, delay_ms, exit } => about(node, restarting(*attempt, *delay_ms, exit)),
         EventKind::StackReady { elapsed_ms, unready } if unready.is_empty() => {
@@ -172,9 +172,25 @@ pub(super) struct Detail {
 /// What a line of a failure's block is, for the one who puts colours on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DetailKind {
+    /// A sentence.
     Fact,
+    /// The first line of the log that looks like an error, as it is.
+    FirstError,
+    /// A line of the log, as it is.
     Log,
+    /// What to do about it.
     Hint,
+}
+
+impl Detail {
+    fn plain(&self) -> String {
+        match self.kind {
+            DetailKind::Fact => self.text.clone(),
+            DetailKind::FirstError => format!("first error: {}", clean::line(&self.text, false)),
+            DetailKind::Log => format!("  {}", clean::line(&self.text, false)),
+            DetailKind::Hint => format!("hint: {}", self.text),
+        }
+    }
 }
 
 /// Everything that is known of a failure besides its message.
@@ -199,19 +215,19 @@ pub(super) fn failure_details(node: &NodeId, failure: &Failure, board: &Board) -
     if let Some(line) = first_error
         && !message.contains(line.as_str())
     {
-        add(DetailKind::Fact, format!("first error: {}", clean::line(line, false)));
+        add(DetailKind::FirstError, line.clone());
     }
     if !log_tail.is_empty() {
         add(DetailKind::Fact, "end of its log:".to_owned());
     }
     for line in log_tail {
-        add(DetailKind::Log, format!("  {}", clean::line(line, false)));
+        add(DetailKind::Log, line.clone());
     }
     for hint in hints {
-        add(DetailKind::Hint, format!("hint: {}", clean::first_line(hint)));
+        add(DetailKind::Hint, clean::first_line(hint));
     }
     if board.others_stay_up(node) {
-        let hint = format!("hint: the others stay up; to get {node} back: Ctrl+C, then `devctl up`");
+        let hint = format!("the others stay up; to get {node} back: Ctrl+C, then `devctl up`");
         add(DetailKind::Hint, hint);
     }
     details

@@ -31,6 +31,8 @@ const HELD_LINES: usize = 10;
 pub(super) struct Screen {
     /// Where live lines are drawn.
     pub(super) live: ProgressDrawTarget,
+    /// Whether it is one that a person looks at.
+    pub(super) is_terminal: bool,
     /// Where everything else goes: the same terminal.
     pub(super) out: Box<dyn Write + Send>,
     /// The terminal's width now, where it is one.
@@ -44,6 +46,7 @@ pub(super) struct Pretty {
     out: Box<dyn Write + Send>,
     width: Box<dyn Fn() -> Option<u16> + Send>,
     paint: Paint,
+    is_terminal: bool,
     rows: Vec<ServiceRow>,
     verbose: bool,
     board: Board,
@@ -71,7 +74,8 @@ impl Pretty {
             out: screen.out,
             width: screen.width,
             paint,
-            printer: LogPrinter::with(rows.iter().map(|row| &row.name), paint),
+            printer: LogPrinter::with(rows.iter().map(|row| &row.name), paint, screen.is_terminal),
+            is_terminal: screen.is_terminal,
             rows,
             verbose,
             board: Board::default(),
@@ -121,6 +125,15 @@ impl Pretty {
         format!("  {} {}\n", self.paint.paint(WARN, "hint:"), clean::first_line(text))
     }
 
+    /// A line of a log within another text.
+    fn quoted(&self, line: &str, style: Option<Style>) -> String {
+        match (self.printer.readable(line), style) {
+            (Some(readable), _) => readable.replace('\n', "\n      "),
+            (None, Some(style)) => self.paint.paint(style, &clean::line(line, false)),
+            (None, None) => clean::line(line, false),
+        }
+    }
+
     /// The block about a failure: everything that is known of it.
     fn failure(&self, node: &NodeId, failure: &Failure) -> String {
         let title = format!("{} {}", self.paint.paint(BAD, "error:"), phrase::reason(node, failure));
@@ -128,8 +141,9 @@ impl Pretty {
         for detail in phrase::failure_details(node, failure, &self.board) {
             let line = match detail.kind {
                 DetailKind::Fact => format!("  {}\n", detail.text),
-                DetailKind::Log => format!("  {}\n", self.paint.paint(DIM, &detail.text)),
-                DetailKind::Hint => self.hint(detail.text.trim_start_matches("hint: ")),
+                DetailKind::FirstError => format!("  first error: {}\n", self.quoted(&detail.text, None)),
+                DetailKind::Log => format!("    {}\n", self.quoted(&detail.text, Some(DIM))),
+                DetailKind::Hint => self.hint(&detail.text),
             };
             text.push_str(&line);
         }
@@ -270,7 +284,7 @@ impl Reporter for Pretty {
         self.trace.on(event);
         match &event.kind {
             EventKind::RunStarted { services, .. } => {
-                self.printer = LogPrinter::with(services, self.paint);
+                self.printer = LogPrinter::with(services, self.paint, self.is_terminal);
             }
             EventKind::StackReady { .. } => {
                 self.stage = Stage::Running;

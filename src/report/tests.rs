@@ -282,6 +282,7 @@ impl Terminal {
         let terminal = self.clone();
         Screen {
             live: ProgressDrawTarget::term_like(Box::new(Unpadded::new(self.clone()))),
+            is_terminal: true,
             out: Box::new(self.clone()),
             width: Box::new(move || Some(terminal.width())),
         }
@@ -675,4 +676,55 @@ fn headlines_read_as_sentences() {
     ] {
         assert_eq!(format!("integrador{}", super::phrase::headline(driver, why)), headline);
     }
+}
+
+/// A line as the services of this repository log it.
+const JSON_LINE: &str = r#"{"timestamp":"2026-11-20T09:00:00Z","level":"INFO","message":"answered","status":200,"elapsed_ms":138.6,"target":"backend::server","span":{"method":"GET","path":"/api/products","name":"request"}}"#;
+
+#[test]
+fn lines_of_json_are_readable_on_a_terminal_and_untouched_elsewhere() {
+    let terminal = Terminal::new(40, 110);
+    let mut pretty = terminal.pretty(false);
+    play_events(&mut pretty, starting().into_iter().chain(finishing()).collect());
+    terminal.feed("\x1b[2J\x1b[H");
+    pretty.logs(&log("api", Stream::Stdout, JSON_LINE)).unwrap();
+    let panicked =
+        r#"{"level":"ERROR","message":"panicked at src/main.rs:7\nnote: run with RUST_BACKTRACE=1","code":7}"#;
+    pretty.logs(&log("api", Stream::Stdout, panicked)).unwrap();
+    let failure = Failure {
+        message: "`api` ended by itself: exit code 101".to_owned(),
+        first_error: Some(panicked.to_owned()),
+        log_tail: vec![JSON_LINE.to_owned(), panicked.to_owned()],
+        ..Failure::default()
+    };
+    let failed = EventKind::Failed { node: service("api"), failure };
+    play_events(&mut pretty, vec![at(9_000, failed.clone())]);
+    insta::assert_snapshot!(terminal.text(), @r"
+    api   | INFO  answered  status=200 elapsed_ms=138.6 GET /api/products
+    api   | ERROR panicked at src/main.rs:7  code=7
+    api   | note: run with RUST_BACKTRACE=1
+    error: api ended by itself: exit code 101
+      first error: ERROR panicked at src/main.rs:7  code=7
+          note: run with RUST_BACKTRACE=1
+      end of its log:
+        INFO  answered  status=200 elapsed_ms=138.6 GET /api/products
+        ERROR panicked at src/main.rs:7  code=7
+          note: run with RUST_BACKTRACE=1
+      hint: the others stay up; to get api back: Ctrl+C, then `devctl up`
+    ");
+
+    // The same reporter, forced upon a pipe.
+    let pipe = Terminal::new(40, 300);
+    let mut pretty = Pretty::new(Screen { is_terminal: false, ..pipe.screen() }, options(), Paint::new(false));
+    play_events(&mut pretty, starting().into_iter().chain(finishing()).collect());
+    pretty.logs(&log("api", Stream::Stdout, JSON_LINE)).unwrap();
+    assert!(pipe.text().ends_with(&format!("api   | {JSON_LINE}")), "{}", pipe.text());
+
+    let mut out = Vec::new();
+    let mut plain = plain::Plain::new(&mut out, options().rows, trace::Trace::default());
+    plain.logs(&log("api", Stream::Stdout, JSON_LINE)).unwrap();
+    play_events(&mut plain, vec![at(9_000, failed)]);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.starts_with(&format!("[api] {JSON_LINE}\n")), "{text}");
+    assert!(text.contains(&format!("end of its log:\n    9.000s  api           {JSON_LINE}\n")), "{text}");
 }
