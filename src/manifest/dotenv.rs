@@ -55,9 +55,17 @@ fn parse(text: &str, shown: &Path, sink: &Sink) -> IndexMap<String, String> {
                 let found = text[searched..].find(first).map_or(searched, |i| searched + i);
                 let begin = text[..found].rfind('\n').map_or(0, |i| i + 1);
                 let end = text[found..].find('\n').map_or(text.len(), |i| found + i);
-                let problem = source
-                    .problem(Some(source.mark(begin..end)), "not a line of the form `NAME=value`")
-                    .with_help("put a value with spaces in quotes: `NAME=\"a value\"`");
+                let mark = Some(source.mark(begin..end));
+                let problem = if let Some(quote) = open_quote(first) {
+                    let other = if quote == '"' { '\'' } else { '"' };
+                    source.problem(mark, format!("a quote (`{quote}`) is never closed")).with_help(format!(
+                        "close it; a value that holds one goes between quotes of the other kind: {other}…{quote}…{other}"
+                    ))
+                } else {
+                    source
+                        .problem(mark, "not a line of the form `NAME=value`")
+                        .with_help("put a value with spaces in quotes: `NAME=\"a value\"`")
+                };
                 searched = end.min(text.len());
                 sink.push(problem);
             }
@@ -65,6 +73,24 @@ fn parse(text: &str, shown: &Path, sink: &Sink) -> IndexMap<String, String> {
         }
     }
     vars
+}
+
+/// The quote that a line leaves open.
+fn open_quote(line: &str) -> Option<char> {
+    let mut open = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, open) {
+            // Between single quotes a backslash is a backslash.
+            ('\\', None | Some('"')) => {
+                chars.next();
+            }
+            ('"' | '\'', None) => open = Some(c),
+            (_, Some(quote)) if c == quote => open = None,
+            _ => {}
+        }
+    }
+    open
 }
 
 #[cfg(test)]
@@ -100,6 +126,25 @@ mod tests {
           | ^^^^^
           = help: put a value with spaces in quotes: `NAME="a value"`
         "#);
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_told_as_that() {
+        for (text, quote) in [
+            ("A=1\nB=\"never closed\nC=3\n", Some('"')),
+            ("B='x\n", Some('\'')),
+            ("B=it's here\n", Some('\'')),
+            ("B=\"x\"y\"\n", Some('"')),
+            ("B=x y\n", None),
+            ("B=\"a\" b\n", None),
+        ] {
+            let (_, problems) = parsed(text);
+            let message = match quote {
+                Some(quote) => format!("a quote (`{quote}`) is never closed"),
+                None => "not a line of the form `NAME=value`".to_owned(),
+            };
+            assert_eq!(problems.first().map(|p| p.message.as_str()), Some(message.as_str()), "{text:?}");
+        }
     }
 
     #[test]

@@ -12,8 +12,16 @@ use super::source::Source;
 /// Reads a file, as much of it as is valid.
 pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(source.text());
+    let mut lines_told = Vec::new();
     for error in errors {
         let mark = error.span().map(|span| source.mark(span));
+        // One mistake throws the parser off its track, and what it says of the rest of that line is guesswork.
+        if let Some(mark) = mark {
+            if lines_told.contains(&mark.line) {
+                continue;
+            }
+            lines_told.push(mark.line);
+        }
         // The parser's message may go on with a list of what it expected, on lines of its own.
         let mut lines = error.message().lines();
         let mut problem = source.problem(mark, format!("not valid TOML: {}", lines.next().unwrap_or_default()));
@@ -82,5 +90,14 @@ mod tests {
         parse(&source, &mut problems);
         let lines: Vec<_> = problems.iter().filter_map(|p| p.at).map(|(line, _)| line).collect();
         assert!(lines.contains(&1) && lines.iter().any(|line| *line >= 3), "{problems:?}");
+    }
+
+    #[test]
+    fn one_slip_of_the_pen_is_one_problem() {
+        let text = "a = [\"sh\", \"echo {\\\\\"x\\\\\": 1}\"]\n";
+        let source = Source::new("devctl.toml".into(), text.to_owned(), Language::Toml);
+        let mut problems = Vec::new();
+        parse(&source, &mut problems);
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 }

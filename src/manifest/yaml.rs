@@ -117,10 +117,33 @@ pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option
             );
             let message = message.split_once(" at line ").map_or(message, |(message, _)| message);
             let mark = error.location().and_then(|location| mark_of(source, location));
-            problems.push(source.problem(mark, format!("not valid YAML: {message}")));
+            let (message, help) = worded(message);
+            let problem = source.problem(mark, format!("not valid YAML: {message}"));
+            problems.push(match help {
+                Some(help) => problem.with_help(help),
+                None => problem,
+            });
             None
         }
     }
+}
+
+/// The parser's message in words for who wrote the file: it gives advice to programmers, and none to them.
+fn worded(message: &str) -> (String, Option<&'static str>) {
+    if let Some(rest) = message.strip_prefix("duplicate mapping key") {
+        let key = rest.strip_prefix(": ").and_then(|rest| rest.split_once(", set ")).map(|(key, _)| key);
+        let message =
+            key.map_or_else(|| "a key is there twice".to_owned(), |key| format!("the key `{key}` is there twice"));
+        return (message, Some("take one of the two out"));
+    }
+    if message.starts_with("tabs disallowed") {
+        return ("a tab in the indentation".to_owned(), Some("use spaces"));
+    }
+    if message.starts_with("multiple YAML documents") {
+        return ("several documents in one file".to_owned(), Some("take out `---`, and what is not to be read"));
+    }
+    let help = message.contains("multiline quoted scalar").then_some("is a quote above never closed?");
+    (message.to_owned(), help)
 }
 
 fn mark_of(source: &Source, location: Location) -> Option<Mark> {
@@ -232,5 +255,26 @@ mod tests {
         assert_eq!(problems[0].at, Some((2, 1)));
         let (_, problems) = parsed("a: !reset null\n");
         assert!(problems[0].message.contains("!reset"), "{problems:?}");
+    }
+
+    #[test]
+    fn common_mistakes_are_told_in_words_for_who_writes_files() {
+        for (text, message, help) in [
+            ("a:\n  b: 1\n  b: 2\n", "the key `b` is there twice", Some("take one of the two out")),
+            ("a:\n\tb: 1\n", "a tab in the indentation", Some("use spaces")),
+            ("a: 1\n---\nb: 2\n", "several documents in one file", Some("take out `---`, and what is not to be read")),
+            (
+                "a:\n  b: \"x\nc: 1\n",
+                "invalid indentation in multiline quoted scalar",
+                Some("is a quote above never closed?"),
+            ),
+            ("a: {b: 1\n", "unclosed bracket '{'", None),
+        ] {
+            let (_, problems) = parsed(text);
+            let [problem] = problems.as_slice() else { panic!("{text:?}: {problems:?}") };
+            assert_eq!(problem.message, format!("not valid YAML: {message}"), "{text:?}");
+            assert_eq!(problem.help.as_deref(), help, "{text:?}");
+            assert!(problem.at.is_some(), "{text:?}");
+        }
     }
 }
