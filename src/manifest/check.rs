@@ -63,7 +63,12 @@ fn check_needs(compose: &Compose, graph: &Graph<'_>, sink: &Sink) {
         let is_container = compose.services.contains_key(*name);
         for need in needs.iter().filter(|need| need.required) {
             if !graph.contains_key(need.on) {
-                sink.push(dangling(name, need, graph));
+                let names = graph.keys().map(|name| name.as_str()).filter(|other| *other != name.as_str());
+                let near = closest(need.on.as_str(), names);
+                // It may well be in a file that could not be read, which is told already; unless it looks mistyped.
+                if near.is_some() || !compose.unread {
+                    sink.push(dangling(name, need, graph, near));
+                }
             } else if is_container && !compose.declared.contains(need.on) {
                 let message = format!("the container `{name}` needs `{}`, which is a program of the host", need.on);
                 sink.push(
@@ -76,13 +81,14 @@ fn check_needs(compose: &Compose, graph: &Graph<'_>, sink: &Sink) {
     }
 }
 
-fn dangling(name: &ServiceName, need: &Need<'_>, graph: &Graph<'_>) -> Problem {
-    let names = || graph.keys().map(|name| name.as_str()).filter(|other| *other != name.as_str());
+fn dangling(name: &ServiceName, need: &Need<'_>, graph: &Graph<'_>, near: Option<&str>) -> Problem {
     let problem = need.place.problem(format!("`{name}` needs `{}`, and there is no such service", need.on));
-    match closest(need.on.as_str(), names()) {
+    match near {
         Some(right) => problem.with_help(format!("did you mean `{right}`?")),
         None if graph.len() < 2 => problem,
-        None => problem.with_help(choices(names())),
+        None => {
+            problem.with_help(choices(graph.keys().map(|name| name.as_str()).filter(|other| *other != name.as_str())))
+        }
     }
 }
 

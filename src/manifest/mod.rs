@@ -187,7 +187,9 @@ fn read_compose(
         }
     }
     let files = compose::Files { texts, lookup: &lookup, home: shell.get("HOME").map(String::as_str) };
-    compose::load(files, sink, warnings)
+    let unread = files.texts.len() < paths.len();
+    let compose = compose::load(files, sink, warnings);
+    Compose { unread: compose.unread || unread, ..compose }
 }
 
 fn project_name(

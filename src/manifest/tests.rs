@@ -184,6 +184,25 @@ fn a_syntax_error_is_told_without_a_trail_of_others() {
 }
 
 #[test]
+fn a_compose_file_that_cannot_be_read_makes_no_strangers_of_its_services() {
+    let toml = "[project]\nname = \"p\"\n[containers]\ncompose = [\"c.yml\"]\n[services.a]\ncommand = \"a\"\ndepends_on = \
+                [\"db\"]\n";
+    let broken = shown_problems(&[("devctl.toml", toml), ("c.yml", "services:\n\tdb:\n")]);
+    insta::assert_snapshot!(broken, @r"
+    error: not valid YAML: a tab in the indentation
+     --> c.yml:2:2
+      |
+    2 | 	db:
+      | 	^
+      = help: use spaces
+    ");
+    let missing = shown_problems(&[("devctl.toml", toml)]);
+    assert!(missing.contains("there is no file `c.yml`") && !missing.contains("`db`"), "{missing}");
+    let empty = shown_problems(&[("devctl.toml", toml), ("c.yml", "services: {}\n")]);
+    assert!(empty.contains("`a` needs `db`, and there is no such service"), "{empty}");
+}
+
+#[test]
 fn variables_come_from_the_shell_then_from_the_two_env_files() {
     let toml = "[containers]\ncompose = \"c/c.yml\"\n[project]\nname = \"p\"\nenv_file = \"app.env\"\n";
     let yaml = "services:\n  s:\n    image: \"i:${A}-${B}-${C}-${D:-d}\"\n    environment: [B, NOWHERE, X=$NOPE]\n";

@@ -45,7 +45,10 @@ pub(in crate::manifest) fn load(files: Files<'_>, sink: &Sink, warnings: &mut Ve
         let mut problems = Vec::new();
         let tree = yaml::parse(&source, &mut problems);
         sink.extend(problems);
-        let Some(mut tree) = tree else { continue };
+        let Some(mut tree) = tree else {
+            compose.unread = true;
+            continue;
+        };
         let reader = Reader { source: &source, sink };
         interpolate(reader, &mut tree, files.lookup, warnings);
         read_file(reader, &tree, &mut compose, &Context { lookup: files.lookup, home: files.home });

@@ -27,6 +27,8 @@ pub struct Compose {
     pub volumes: IndexMap<String, Volume>,
     /// The names of all services, even of those whose description is wrong.
     pub(in crate::manifest) declared: Vec<ServiceName>,
+    /// Whether a file could not be read at all, so that nobody knows which services there are.
+    pub(in crate::manifest) unread: bool,
 }
 
 /// A service of a Compose file.
