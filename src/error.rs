@@ -107,7 +107,7 @@ impl Error {
     }
 
     /// The error as it is printed, with colours.
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut text = match &self.what {
             What::Source(error) => chain(error.as_ref()),
             What::Problems(problems) => all_problems(problems),

@@ -7,15 +7,14 @@ mod session;
 
 use clap::ValueEnum;
 
+use self::prepare::Prepared;
 pub(super) use self::prepare::take_lock;
-use self::prepare::{Prepared, Survey};
 use self::session::StopRequests;
 use super::{Context, duration, output};
 use crate::error::Error;
 use crate::manifest::{self, DriverChoice};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
-use crate::plan::Dead;
 use crate::report;
 use crate::stack::Selection;
 use crate::state::StateDir;
@@ -167,10 +166,12 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let began = clock::now();
     let mut manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     if settings.dry_run {
-        let survey = prepare::survey(&manifest, &settings, Dead::default(), &context.env).await?;
-        let Survey { plan, driver, why, .. } = survey;
-        output::print(&format!("driver: {driver} ({why})\n{plan}"), context.color)?;
+        output::print(&prepare::rehearsal(&manifest, &settings, &context.env).await?, context.color)?;
         return Ok(0);
+    }
+    if manifest.services.is_empty() && manifest.compose.services.is_empty() {
+        // Said before anything of this run is written into the project.
+        return Err(prepare::nothing_to_run(&manifest));
     }
     let mut stop = StopRequests::install()?;
     let state = StateDir::of(&manifest.root);

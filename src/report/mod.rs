@@ -36,7 +36,7 @@ use tokio::sync::oneshot;
 
 use crate::event::{Event, EventKind};
 use crate::logs::{Delivery, Subscription};
-use crate::name::{NodeId, ServiceName};
+use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::os::{clock, env};
 
 /// More than a person can see, and a slow link can carry.
@@ -67,6 +67,11 @@ pub struct Options {
     pub verbose: bool,
     /// Whether there are colours.
     pub color: ColorChoice,
+}
+
+/// What a run is called in its first line: `integrador on Docker Engine 20.10.24 (API 1.41)`.
+pub fn headline(project: &ProjectName, driver: &str, why: &str) -> String {
+    format!("{project}{}", phrase::headline(driver, why))
 }
 
 /// What is known of a service before it runs.

@@ -2,6 +2,9 @@
 //! what is to be done, and whether the ports are free.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
@@ -18,6 +21,7 @@ use crate::event::Action;
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{NodeId, RunId};
 use crate::plan::{self, Dead, Now, Plan};
+use crate::report;
 use crate::scaffold::env_file;
 use crate::stack::{self, Infra, PortClaim, Stack};
 use crate::state::StateDir;
@@ -36,46 +40,79 @@ pub(super) struct Prepared {
     /// Runs that died and whose leftovers this one takes over.
     pub(super) adopted: Vec<RunId>,
     /// What else is worth saying before the run begins.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<Remark>,
+}
+
+/// Something to be said before a run begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// Worth knowing.
+    Note(String),
+    /// To be mended, with what to do about it.
+    Warning(String, Vec<String>),
 }
 
 /// Takes the project for this run, or says who has it.
 pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
     let holder = Holder { pid: std::process::id(), run: run.to_string() };
-    let attempt = Lock::take(state, &holder)
-        .map_err(|error| Error::io(format!("cannot lock `{}`", state.path().join("lock").display()), error))?;
-    match attempt {
+    match Lock::take(state, &holder).map_err(|error| cannot_lock(state.path(), error))? {
         Attempt::Held(lock) => Ok(lock),
-        Attempt::Taken(holder) => {
-            let who =
-                holder.map_or_else(|| "another devctl".to_owned(), |holder| format!("devctl (pid {})", holder.pid));
-            Err(Error::new(Blame::Environment, format!("this project is already up: {who} runs it"))
-                .hint("see it with `devctl ps` and `devctl logs -f`")
-                .hint("stop it with `devctl down`"))
+        Attempt::Taken(holder) => Err(is_up(holder.as_ref())),
+    }
+}
+
+fn is_up(holder: Option<&Holder>) -> Error {
+    let who = holder.map_or_else(|| "another devctl".to_owned(), |holder| format!("devctl (pid {})", holder.pid));
+    Error::new(Blame::Environment, format!("this project is already up: {who} runs it"))
+        .hint("see it with `devctl ps` and `devctl logs -f`")
+        .hint("stop it with `devctl down`")
+}
+
+/// What to do depends on why the project's own folder cannot be written to.
+fn cannot_lock(folder: &Path, error: io::Error) -> Error {
+    let (kind, root) = (error.kind(), folder.parent().unwrap_or(folder).display());
+    let error = Error::io(format!("cannot lock `{}`", folder.join("lock").display()), error);
+    let needs = "devctl keeps its lock, logs and data in the folder `.devctl` of the project";
+    match kind {
+        io::ErrorKind::PermissionDenied => error.note(needs).hint(format!(
+            "see whose it is: `ls -ld '{root}' '{}'`; make it yours, or work on a copy",
+            folder.display()
+        )),
+        io::ErrorKind::ReadOnlyFilesystem => error
+            .note(needs)
+            .hint(format!("`{root}` is on a disk that is mounted read-only: mount it writable, or work on a copy")),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            error.note(needs).hint(format!("there is a file of that name in the way: `rm '{}'`", folder.display()))
         }
+        _ => error,
     }
 }
 
 /// Writes the environment files that are not there yet, and reads the manifest again where that changed anything.
 /// Answers what is worth saying about the project's files.
-pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Vec<String>, Error> {
-    let mut notes = Vec::new();
+pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Vec<Remark>, Error> {
+    let mut remarks = Vec::new();
     let mut wrote = false;
     for file in &manifest.env_files {
-        let outcome = env_file::ensure(&manifest.root, &file.path)?;
+        let path = file.path.strip_prefix(&manifest.root).unwrap_or(&file.path);
+        let outcome = env_file::ensure(&manifest.root, path)?;
         wrote |= outcome.note.is_some();
-        notes.extend(outcome.note.into_iter().chain(outcome.warnings));
+        remarks.extend(outcome.note.map(Remark::Note));
+        remarks.extend(outcome.warnings.into_iter().map(|message| Remark::Warning(message, Vec::new())));
     }
     if wrote {
         *manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     }
-    notes.extend(manifest.warnings.iter().map(|problem| problem.message.clone()));
-    Ok(notes)
+    remarks.extend(manifest.warnings.iter().map(|problem| {
+        let place = problem.at.map(|(line, _)| format!("{}:{line}: ", problem.file.display())).unwrap_or_default();
+        Remark::Warning(format!("{place}{}", problem.message), problem.help.iter().cloned().collect())
+    }));
+    Ok(remarks)
 }
 
 /// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their
 /// containers are adopted by the plan.
-async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<String>) -> Dead {
+async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<Remark>) -> Dead {
     // The lock is ours, so whoever wrote the record is gone.
     let Some(record) = Record::read(state) else { return Dead::default() };
     let runs = record.runs();
@@ -84,7 +121,7 @@ async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &m
         ended.extend(processes.sweep(run).await);
     }
     if !ended.is_empty() {
-        notes.push(format!("the last run was killed; stopped what it left: {}", ended.join(", ")));
+        notes.push(Remark::Note(format!("the last run was killed; stopped what it left: {}", ended.join(", "))));
     }
     let services = record.services.into_iter().filter(|(_, service)| service.ours).map(|(name, _)| name).collect();
     Dead { runs, services }
@@ -138,6 +175,32 @@ pub(super) async fn survey(
     Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine, orphans })
 }
 
+/// What a dry run shows: the plan, and what would keep `up` from carrying it out now.
+pub(super) async fn rehearsal(
+    manifest: &Manifest,
+    settings: &Settings,
+    env: &BTreeMap<String, String>,
+) -> Result<String, Error> {
+    let state = StateDir::of(&manifest.root);
+    let holder = Lock::holder(&state).map_err(|error| cannot_lock(state.path(), error))?;
+    let survey = survey(manifest, settings, Dead::default(), env).await?;
+    let mut text = report::headline(&manifest.project, survey.driver, &survey.why);
+    text.push('\n');
+    if let Some(holder) = &holder {
+        let _ = writeln!(text, "the stack is up (pid {}): this is what another `up` would find and do", holder.pid);
+    }
+    let _ = write!(text, "\n{}", survey.plan);
+    let obstacle = match holder {
+        // Its own programs have the ports, and another `up` would not get as far as that.
+        Some(holder) => Some(is_up(Some(&holder))),
+        None => check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await.err(),
+    };
+    if let Some(obstacle) = obstacle {
+        let _ = write!(text, "\n`devctl up` would fail now:\n{}", obstacle.render());
+    }
+    Ok(text)
+}
+
 /// Decides everything that can be decided before the first start, and makes the ground ready for it. The project's lock
 /// must be held.
 pub(super) async fn prepare(
@@ -157,13 +220,33 @@ pub(super) async fn prepare(
         for name in &survey.orphans {
             engine.stop_container(name).await?;
             engine.remove_container(name).await?;
-            notes.push(format!("the last run was killed; removed the container {name}, which it left"));
+            notes.push(Remark::Note(format!("the last run was killed; removed the container {name}, which it left")));
         }
     }
     check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await?;
     let Survey { stack, plan, driver, why, engine, observed: _, orphans: _ } = survey;
     let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });
     Ok(Prepared { stack, plan, drivers, driver, why, adopted, notes })
+}
+
+/// A run without a service would be up at once, and a mistake would look like a success.
+pub(super) fn nothing_to_run(manifest: &Manifest) -> Error {
+    let error = Error::new(Blame::Configuration, "there is nothing to run");
+    let mut profiles: Vec<&str> =
+        manifest.compose.services.values().flat_map(|container| &container.profiles).map(String::as_str).collect();
+    profiles.sort_unstable();
+    profiles.dedup();
+    if profiles.is_empty() {
+        error
+            .note(format!("`{}` describes no service", manifest.root.join(manifest::FILE_NAME).display()))
+            .hint("name your Compose files in it:\n[containers]\ncompose = [\"docker-compose.yml\"]")
+            .hint("and describe your own programs:\n[services.api]\ncommand = \"./serve --port 8000\"\nport = 8000")
+    } else {
+        error.note("every service belongs to a profile, and none was asked for").hint(format!(
+            "ask for one: {}",
+            profiles.iter().map(|p| format!("`devctl up --profile {p}`")).collect::<Vec<_>>().join(", ")
+        ))
+    }
 }
 
 /// What stands behind the containers of the stack.
@@ -185,6 +268,9 @@ async fn infrastructure(
     env: &BTreeMap<String, String>,
 ) -> Result<Infrastructure, Error> {
     let stack = stack::resolve(manifest, &settings.selection, Infra::Docker, env)?;
+    if stack.services().next().is_none() {
+        return Err(nothing_to_run(manifest));
+    }
     let nothing = |kind, name, why: &str, stack| Infrastructure {
         kind,
         name,
@@ -195,7 +281,7 @@ async fn infrastructure(
         stack,
     };
     if settings.skip_docker {
-        return Ok(nothing(Infra::Expected, "none", "`--skip-docker`: somebody else runs it", stack));
+        return Ok(nothing(Infra::Expected, "none", "containers run elsewhere (`--skip-docker`)", stack));
     }
     let wanted = wanted(&stack);
     if wanted.images.is_empty() {
@@ -271,4 +357,25 @@ async fn check_ports(
         claims.extend(wants.map(claim_of));
     }
     Ok(claim::check(claims, engine, env).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_says_what_to_do() {
+        for (kind, hint) in [
+            (io::ErrorKind::PermissionDenied, "`ls -ld '/p' '/p/.devctl'`; make it yours"),
+            (io::ErrorKind::ReadOnlyFilesystem, "`/p` is on a disk that is mounted read-only"),
+            (io::ErrorKind::NotADirectory, "`rm '/p/.devctl'`"),
+            (io::ErrorKind::StorageFull, "`df -h`"),
+        ] {
+            let error = cannot_lock(Path::new("/p/.devctl"), kind.into());
+            let text = anstream::adapter::strip_str(&error.render()).to_string();
+            assert!(text.starts_with("error: cannot lock `/p/.devctl/lock`\n"), "{text}");
+            assert!(text.contains(hint), "{kind}: {text}");
+            assert_eq!(error.exit_code(), 3);
+        }
+    }
 }

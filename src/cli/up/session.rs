@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Remark};
 use crate::cli::Context;
 use crate::driver::Work;
 use crate::engine::runtime::{self, Runtime};
@@ -86,7 +86,10 @@ pub(super) async fn run(
         why,
         services: stack.services().cloned().collect(),
     };
-    let notes = notes.into_iter().map(|message| EventKind::Note { message });
+    let notes = notes.into_iter().map(|remark| match remark {
+        Remark::Note(message) => EventKind::Note { message },
+        Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
+    });
     for kind in std::iter::once(first).chain(notes) {
         let _ = tell.send(Event { at_ms: millis(clock::now().duration_since(began)), kind });
     }
