@@ -9,6 +9,7 @@ pub mod claim;
 pub mod docker;
 pub mod embedded;
 pub mod process;
+mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,8 +184,16 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Brings `work` about, or adopts what is there when the plan says `Keep`.
+    /// Brings `work` about, or adopts what is there when the plan says `Keep`. Of its progress, what is more than a few
+    /// steps a second is left out.
     pub async fn start(&self, work: &Work, cx: StartContext) -> Result<Started, DriverError> {
+        let throttle = throttle::Throttle::new(Arc::clone(&cx.progress));
+        let thinned = Arc::clone(&throttle);
+        let cx = StartContext { progress: Arc::new(move |step| thinned.on(step)), ..cx };
+        throttle.during(self.start_with(work, cx)).await
+    }
+
+    async fn start_with(&self, work: &Work, cx: StartContext) -> Result<Started, DriverError> {
         match work {
             Work::Network(spec) => self.engine()?.ensure_network(spec, &cx).await.map(|()| Started::Done),
             Work::Volume(spec) => self.engine()?.ensure_volume(spec, &cx).await.map(|()| Started::Done),

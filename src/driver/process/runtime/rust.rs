@@ -15,6 +15,9 @@ use crate::logs::{Stream, without_escapes};
 use crate::os::process::Kill;
 use crate::os::spawn::{Order, Spawner};
 
+/// Another cargo has the build folder: often devctl's own, for another service of the same workspace.
+const WAITING: &str = "waiting for another build";
+
 /// Builds a package and gives back its binary.
 pub(super) async fn build(
     spec: &BuildSpec,
@@ -118,6 +121,10 @@ impl Line for Build {
         let (doing, done) = {
             let mut state = self.state();
             state.done += 1;
+            if state.doing == WAITING {
+                // Cargo says when it waits, and not when it goes on; a crate that is done says so.
+                "building".clone_into(&mut state.doing);
+            }
             if let Some(path) = executable.filter(|_| target.kind.iter().any(|k| k == "bin")) {
                 state.binaries.insert(target.name, path);
             }
@@ -161,7 +168,7 @@ fn doing(line: &str) -> Option<String> {
         "Compiling" => Some(format!("compiling {}", rest.split(' ').next().unwrap_or(rest))),
         "Downloading" | "Downloaded" => Some("downloading crates".to_owned()),
         "Updating" => Some("updating the index".to_owned()),
-        "Blocking" => Some("waiting for another cargo".to_owned()),
+        "Blocking" => Some(WAITING.to_owned()),
         _ => None,
     }
 }
@@ -217,7 +224,7 @@ mod tests {
         for (line, told) in [
             ("   Compiling serde v1.0.229", Some("compiling serde")),
             ("   Compiling api v0.1.0 (/p/backend)", Some("compiling api")),
-            ("    Blocking waiting for file lock on build directory", Some("waiting for another cargo")),
+            ("    Blocking waiting for file lock on build directory", Some(WAITING)),
             (" Downloading 3 crates", Some("downloading crates")),
             ("    Finished `dev` profile in 0.1s", None),
             ("Compiling this by hand is wrong", None),
@@ -226,5 +233,26 @@ mod tests {
         ] {
             assert_eq!(doing(line).as_deref(), told, "{line}");
         }
+    }
+
+    #[test]
+    fn the_wait_for_another_build_is_over_with_the_first_crate() {
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let sink = Arc::clone(&told);
+        let cx = StartContext {
+            node: crate::name::NodeId::Build("x".parse().unwrap()),
+            run: "0123456789ab".parse().unwrap(),
+            action: crate::event::Action::Start,
+            existing: None,
+            logs: crate::logs::Hub::new(None).null(),
+            progress: Arc::new(move |step: Progress| sink.lock().unwrap().push(step.what)),
+        };
+        let mut build = Build { cx, state: Arc::default() };
+        let artifact = br#"{"reason":"compiler-artifact","target":{"name":"serde","kind":["lib"]},"executable":null}"#;
+        Diagnostics(build.clone()).line(b"    Blocking waiting for file lock on build directory");
+        build.line(artifact);
+        Diagnostics(build.clone()).line(b"   Compiling api v0.1.0");
+        build.line(artifact);
+        assert_eq!(*told.lock().unwrap(), [WAITING, "building", "compiling api", "compiling api"]);
     }
 }
