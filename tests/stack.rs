@@ -513,3 +513,23 @@ fn containers_that_a_killed_devctl_only_started_are_taken_over_too() {
     devctl.signal(Signal::SIGINT);
     nothing_left(&project, &run, devctl.wait_exit().expect_code(0));
 }
+
+#[test]
+fn a_database_that_somebody_restarts_stays_part_of_the_stack() {
+    let Some(engine) = Engine::for_test() else { return };
+    let project = Project::whole();
+    let mut devctl = project.up_ready(&["--driver", "docker"]);
+    let run = devctl.run_id();
+    engine.docker(&["restart", &format!("{}-db-1", project.name())]);
+    devctl.wait_for("word of the restart", |line| line.to_string().contains("restarted by somebody else"));
+    support::until("the database answers again", || sql(&project.database_url(), "SELECT 1"));
+    devctl.signal(Signal::SIGINT);
+    let finished = nothing_left(&project, &run, devctl.wait_exit().expect_code(0));
+    assert_eq!(finished.find("failed", None), None, "{}", finished.told());
+    assert_eq!(finished.find("killing", None), None, "{}", finished.told());
+    // Its new life was followed too, to its orderly end.
+    let stopping = |event: &Value| event["event"] == "stopping" && event["node"] == "db";
+    let at_the_end = finished.events.iter().skip_while(|event| !stopping(event));
+    let mut lines = at_the_end.map(Value::to_string);
+    assert!(lines.any(|line| line.contains("database system is shut down")), "{}", finished.told());
+}
