@@ -38,8 +38,9 @@ const REDACTIONS: &[(&str, &str)] = &[
 ];
 
 /// Lines that real servers print, in the log or in the end of it that a failure shows: how many there are and what they
-/// say depends on the server's version and on how fast the machine is.
-const OF_SERVERS: &str = r"^(?:\[\w+\] |\[time\] \w+ +)(?:(?:first error: )?\[stamp\] |\d+:(?:[CMSX]|signal-handler) |PostgreSQL Database directory|$)";
+/// say depends on the server's version and on how fast the machine is. Redis begins with its process id, which may look
+/// like a port of the tests.
+const OF_SERVERS: &str = r"^(?:\[\w+\] |\[time\] \w+ +)(?:(?:first error: )?\[stamp\] |(?:\d+|\[port\]):(?:[CMSX]|signal-handler) |PostgreSQL Database directory|$)";
 
 /// What a node does on the way up and down, when nothing goes wrong. Nodes do it side by side, in no certain order.
 const ROUTINE: [&str; 14] = [
