@@ -175,7 +175,7 @@ fn containers_on_another_engine_are_not_said_to_be_gone() {
     let ps = project.printed(&["ps"]);
     assert!(ps.contains(&format!("{}-redis-1", project.name())), "it is found, whatever the address: {ps}");
 
-    engine.docker(&["rm", "--force", &format!("{}-redis-1", project.name())]);
+    engine.docker(&["rm", "--force", "--volumes", &format!("{}-redis-1", project.name())]);
     let [down, ps] = down_and_ps(&project, None);
     let here = variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
     let both = Message::joined(format!("{}\n\n{}", down.text(), ps.text()));
