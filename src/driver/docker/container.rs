@@ -378,7 +378,7 @@ pub(super) fn bound(container: &ContainerInspectResponse) -> Vec<u16> {
         .flat_map(HashMap::values)
         .flatten()
         .flatten()
-        .filter_map(|binding| binding.host_port.as_deref()?.parse().ok())
+        .filter_map(|binding| binding.host_port.as_deref()?.parse::<u16>().ok())
         .collect()
 }
 
