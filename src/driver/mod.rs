@@ -190,7 +190,8 @@ impl Drivers {
         let throttle = throttle::Throttle::new(Arc::clone(&cx.progress));
         let thinned = Arc::clone(&throttle);
         let cx = StartContext { progress: Arc::new(move |step| thinned.on(step)), ..cx };
-        throttle.during(self.start_with(work, cx)).await
+        // On the heap: it is as large as its largest driver's, and each of its callers would be too.
+        throttle.during(Box::pin(self.start_with(work, cx))).await
     }
 
     async fn start_with(&self, work: &Work, cx: StartContext) -> Result<Started, DriverError> {

@@ -326,6 +326,8 @@ impl Machine {
     fn ready(&mut self, id: &NodeId, now: Instant) {
         let entry = self.entry(id);
         entry.enter(Phase::Ready);
+        // What a probe said before is no evidence of anything that happens later.
+        entry.last_answer = None;
         let elapsed_ms = entry.started.map_or(0, |at| millis(now.duration_since(at)));
         let probe = entry.spec.probe.unwrap_or("started");
         self.emit(EventKind::Ready { node: id.clone(), elapsed_ms, probe });

@@ -292,6 +292,20 @@ fn after_readiness_one_failure_leaves_the_others_up() {
 }
 
 #[test]
+fn what_a_probe_said_before_readiness_is_no_evidence_afterwards() {
+    let mut bench = Bench::new(vec![workload("db", &[])]);
+    bench.report("db", Report::Started(Handle::Process { pid: 1 }));
+    bench.report("db", Report::Answer("refused".to_owned()));
+    bench.report("db", Report::Ready);
+    bench.report("db", Report::Exited(Exit { code: Some(1), ..Exit::default() }));
+    let last = bench
+        .events()
+        .into_iter()
+        .find_map(|event| if let EventKind::Failed { failure, .. } = event { Some(failure.last_probe) } else { None });
+    assert_eq!(last, Some(None));
+}
+
+#[test]
 fn a_restart_waits_for_its_delay_and_for_nothing_after_a_stop() {
     let restart = Restart { policy: RestartPolicy::OnFailure, ..Restart::default() };
     let mut bench = Bench::new(vec![Spec { restart, ..workload("api", &[]) }]);
