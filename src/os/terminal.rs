@@ -186,7 +186,7 @@ mod other {
 
         /// Waits for ever.
         pub async fn next(&mut self) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -48,7 +48,7 @@ pub fn unprivileged() -> Option<User> {
     })
 }
 
-/// Finds a user without privileges; `None` where the machine has none.
+/// Finds nobody here: devctl is never root, and its servers run as whoever runs it.
 #[cfg(not(unix))]
 pub fn unprivileged() -> Option<User> {
     None
@@ -90,9 +90,8 @@ pub fn barrier(folder: &Path, user: &User) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The first folder on the way down to `folder`, itself included, that `user` may not pass through.
+/// Finds no barrier here: only a server of another user meets one, and there is no [`unprivileged`] user.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
 pub fn barrier(_: &Path, _: &User) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
@@ -113,9 +112,8 @@ pub fn give(path: &Path, user: &User) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a folder with all that is in it, to a user.
+/// Does nothing here: with no [`unprivileged`] user there is nobody to give to.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
 pub fn give(_: &Path, _: &User) -> io::Result<()> {
     Ok(())
 }
@@ -135,16 +133,15 @@ pub fn make_passable(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the mode of a file or folder; there are none on Windows.
+/// Sets the mode of a file or folder.
 #[cfg(unix)]
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Sets the mode of a file or folder; there are none on Windows.
+/// Does nothing here: there are no modes, and what a file inherits from its folder decides who reads it.
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
 pub fn set_mode(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
 }
@@ -164,7 +161,7 @@ pub fn link_folder(target: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, link)
 }
 
-/// Makes a link to a folder.
+/// Refuses here: making a link takes a right that few users have.
 #[cfg(not(unix))]
 pub fn link_folder(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

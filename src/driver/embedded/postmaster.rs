@@ -39,7 +39,9 @@ pub(super) async fn clear(folder: &Path, run: &RunId) -> Result<Option<u32>, Err
         }
         Holder::Somebody(pid) => Err(Error::InUse { folder: folder.to_owned(), pid }),
         Holder::Leftover(pid) => {
-            stop(pid);
+            if !stop(pid) {
+                return Err(Error::InUse { folder: folder.to_owned(), pid });
+            }
             let gone = async {
                 while matches!(holder(folder, Some(run)), Holder::Leftover(now) if now == pid) {
                     tokio::time::sleep(STOP_LOOK).await;
@@ -61,17 +63,20 @@ pub(super) fn running_on(folder: &Path) -> Option<u32> {
     }
 }
 
-/// Asks for PostgreSQL's fast shutdown: clients are cut off, data are written.
+/// Asks for PostgreSQL's fast shutdown: clients are cut off, data are written. Answers whether that can be asked.
 #[cfg(unix)]
-fn stop(pid: u32) {
-    if let Ok(pid) = i32::try_from(pid) {
-        // Gone already is what is wanted.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT);
-    }
+fn stop(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    // Gone already is what is wanted.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT);
+    true
 }
 
+/// Without signals the server could only be killed, which would leave its data to a recovery: it is left alone.
 #[cfg(not(unix))]
-fn stop(_: u32) {}
+fn stop(_: u32) -> bool {
+    false
+}
 
 /// Tells what the pid file stands for, as seen from a run, or from none.
 fn holder(folder: &Path, run: Option<&RunId>) -> Holder {
