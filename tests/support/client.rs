@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::TcpStream;
+use std::time::Instant;
 
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
@@ -70,14 +71,17 @@ pub(crate) fn redis_ping(port: u16) -> Result<(), String> {
 pub(crate) struct WebSocket(tungstenite::WebSocket<MaybeTlsStream<TcpStream>>);
 
 impl WebSocket {
-    /// Connects to `ws://…`.
+    /// Connects to `ws://…` and waits for the gateway's own word that this client is in its room: the answer to the
+    /// handshake alone does not say so, and what others send before it goes to others.
     #[track_caller]
     pub(crate) fn connect(url: &str) -> Self {
         let (socket, _) = tungstenite::connect(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
             stream.set_read_timeout(Some(DEADLINE)).expect("the limit is not zero");
         }
-        Self(socket)
+        let mut client = Self(socket);
+        client.wait_for("word of the gateway", |text| text.contains(r#""t":"connected""#));
+        client
     }
 
     /// Sends a text.
@@ -90,7 +94,9 @@ impl WebSocket {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut others = Vec::new();
-        loop {
+        let until = Instant::now() + DEADLINE;
+        // The socket's own limit begins anew with each ping of the gateway.
+        while Instant::now() < until {
             match self.0.read() {
                 Ok(Message::Text(text)) if wanted(text.as_str()) => return text.as_str().to_owned(),
                 Ok(Message::Text(text)) => others.push(text.as_str().to_owned()),
@@ -99,6 +105,7 @@ impl WebSocket {
                 Err(error) => panic!("no {what}: {error}; before that: {others:?}"),
             }
         }
+        panic!("no {what}; before that: {others:?}")
     }
 }
 
