@@ -103,6 +103,8 @@ impl Advice for PortsTaken {
 fn who_is_it(port: u16) -> String {
     if cfg!(target_os = "linux") {
         format!("see who it is: `sudo ss -ltnp 'sport = :{port}'`")
+    } else if cfg!(windows) {
+        format!("see who it is: `netstat -ano -p TCP | findstr :{port}`")
     } else {
         format!("see who it is: `sudo lsof -nP -iTCP:{port} -sTCP:LISTEN`")
     }

@@ -1,8 +1,12 @@
-//! Files with secrets in them: made once, readable by their owner alone, never written over.
+//! Files with secrets in them: made once, readable by their owner alone, never written over. On Windows who reads
+//! them is inherited from the folder; a folder below the user's own is theirs alone.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
+
+/// Who can read such a file, for messages: its mode, or nothing where there are no modes and the folder decides.
+pub const RIGHTS: &str = if cfg!(unix) { " (0600)" } else { "" };
 
 /// Makes a file of mode 0600 with `text` in it. Answers `false` where there is something of that name already, a
 /// dangling link among them, and leaves that alone.

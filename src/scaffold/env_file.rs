@@ -88,7 +88,7 @@ pub fn ensure(root: &Path, file: &Path) -> Result<Outcome, Error> {
         let text = files::read(&template).map_err(|source| Error::Read { path: template.clone(), source })?;
         let text = fill(&text, &template, new_secret)?;
         if private_file::create(&target, &text).map_err(|source| Error::Write { path: target.clone(), source })? {
-            let note = format!("wrote {} with new secrets (0600)", file.display());
+            let note = format!("wrote {} with new secrets{}", file.display(), private_file::RIGHTS);
             return Ok(Outcome { note: Some(note), warnings: Vec::new() });
         }
         // Somebody else wrote it just now: theirs counts.
@@ -181,7 +181,8 @@ mod tests {
         let root = project();
         let file = Path::new("backend/.env");
         let outcome = ensure(root.path(), file).unwrap();
-        assert_eq!(outcome.note.as_deref(), Some("wrote backend/.env with new secrets (0600)"));
+        let note = format!("wrote backend/.env with new secrets{}", private_file::RIGHTS);
+        assert_eq!(outcome.note, Some(note));
         let text = fs::read_to_string(root.path().join(file)).unwrap();
         let secrets: Vec<String> = CHECKED.iter().flat_map(|key| values(&text, key)).collect();
         assert!(secrets.len() == 2 && secrets[0] != secrets[1], "each has its own");

@@ -414,7 +414,11 @@ impl Advice for Error {
             Self::PortTaken { port, owner, .. } => match (port, owner) {
                 (_, Some(_)) => vec!["stop that container, or publish another port".to_owned()],
                 (Some(port), None) => vec![
-                    format!("see who has it: `lsof -nP -iTCP:{port} -sTCP:LISTEN`"),
+                    if cfg!(windows) {
+                        format!("see who has it: `netstat -ano -p TCP | findstr :{port}`")
+                    } else {
+                        format!("see who has it: `lsof -nP -iTCP:{port} -sTCP:LISTEN`")
+                    },
                     "or publish another port".to_owned(),
                 ],
                 (None, None) => vec!["publish another port".to_owned()],

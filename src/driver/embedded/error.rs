@@ -315,6 +315,9 @@ impl Advice for Error {
             Self::OtherUser { folder, made, .. } => {
                 vec![format!("set POSTGRES_USER to `{made}`"), format!("or {}", move_away(folder))]
             }
+            Self::InUse { folder, .. } if cfg!(windows) => {
+                vec![format!("stop it: `pg_ctl stop -m fast -D \"{}\"`", folder.display())]
+            }
             Self::InUse { pid, .. } => vec![format!("stop it: `kill -INT {pid}`")],
             Self::Value { .. } | Self::Tool { .. } | Self::Spawn { .. } | Self::Io { .. } => Vec::new(),
             Self::Process(error) => error.hints(),

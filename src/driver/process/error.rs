@@ -128,6 +128,9 @@ impl Advice for Error {
             Self::ProgramMissing { .. } => {
                 vec!["correct the command; a relative path is relative to the service's `dir`".to_owned()]
             }
+            Self::NotExecutable { .. } if cfg!(windows) => {
+                vec!["name a program with an ending that Windows runs, such as `.exe` or `.cmd`".to_owned()]
+            }
             Self::NotExecutable { program } => vec![format!("`chmod +x '{}'`", program.display())],
             Self::InterpreterMissing { shebang: Some(line), .. } => {
                 vec![format!("its first line is `{line}`: install that program or correct the line")]
@@ -140,6 +143,9 @@ impl Advice for Error {
                 names.first().map(|name| format!("choose one: bin = \"{name}\"")).into_iter().collect()
             }
             Self::NoBinary { .. } => vec!["set `dir` to the folder of a package with a `src/main.rs`".to_owned()],
+            Self::Unkillable { .. } if cfg!(windows) => {
+                vec!["a process of another user or an administrator can only be ended by them".to_owned()]
+            }
             Self::Unkillable { .. } => vec![
                 "a process in state D waits for the kernel, often for a network file system: `ps -o pid,stat,wchan,args`"
                     .to_owned(),
