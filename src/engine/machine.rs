@@ -102,6 +102,8 @@ pub struct Machine {
     was_ready: bool,
     /// The first failure decides how the run ends.
     failed: Option<Outcome>,
+    /// How often somebody asked for the end: a failure counts, a hang-up does not.
+    asked: u32,
     receipt: Receipt,
     out: Vec<Effect>,
 }
@@ -125,6 +127,7 @@ impl Machine {
             mode: Mode::Idle,
             was_ready: false,
             failed: None,
+            asked: 0,
             receipt: Receipt::default(),
             out: Vec::new(),
         }
@@ -501,23 +504,30 @@ impl Machine {
 
     // ---- teardown ----
 
-    /// The first signal stops gracefully, the next one kills, the one after that waits for nothing. Where a failure
-    /// began the stop, the first signal is the next one already: the user sees the stop, and wants it over.
+    /// The first signal stops gracefully, the second kills, the third waits for nothing. Where a failure began the stop,
+    /// the first signal is the second already: the user sees the stop, and wants it over.
     ///
     /// A hang-up begins a stop and never hurries one: a closed terminal sends it more than once, a reader that went
-    /// away counts as one too, and nobody who pressed a key stands behind either.
+    /// away counts as one too, and nobody who pressed a key stands behind either. Nor does the first key after it count
+    /// twice: of `devctl up | tee log`, one Ctrl+C ends both, and which of the two devctl hears first is chance.
     fn signal(&mut self, signal: Signal, now: Instant) {
-        match self.mode {
-            Mode::Idle | Mode::Up => self.stop(StopCause::Signal(signal), now),
-            Mode::Stopping { .. } if signal == Signal::Hup => {}
-            Mode::Stopping { outcome, since, kill: false } => {
+        if matches!(self.mode, Mode::Idle | Mode::Up) {
+            return self.stop(StopCause::Signal(signal), now);
+        }
+        let Mode::Stopping { outcome, since, .. } = self.mode else { return };
+        if signal == Signal::Hup {
+            return;
+        }
+        self.asked += 1;
+        match self.asked {
+            0 | 1 => {}
+            2 => {
                 self.mode = Mode::Stopping { outcome, since, kill: true };
                 self.kill_everything();
                 self.wind_down();
             }
             // What is left is in the receipt.
-            Mode::Stopping { outcome, since, kill: true } => self.verify(outcome, since),
-            Mode::Verifying { .. } | Mode::Over => {}
+            _ => self.verify(outcome, since),
         }
     }
 
@@ -528,6 +538,7 @@ impl Machine {
             (_, Some(failed)) => failed,
             (StopCause::Failure, None) => Outcome::Failed,
         };
+        self.asked = u32::from(cause != StopCause::Signal(Signal::Hup));
         self.mode = Mode::Stopping { outcome, since: now, kill: false };
         self.emit(EventKind::StackStopping { cause });
         for index in 0..self.nodes.len() {
