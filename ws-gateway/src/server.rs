@@ -97,10 +97,9 @@ impl Server {
         let Gateway { shutdown, tracker, .. } = self.gateway.clone();
         let drain = async {
             shutdown.requested().await;
-            let count = tracker.len();
             tracker.close();
             tokio::select! {
-                () = tracker.wait() => tracing::info!(count, "sent all clients away"),
+                () = tracker.wait() => tracing::info!("sent all clients away"),
                 () = tokio::time::sleep(DRAIN) => tracing::warn!(left = tracker.len(), "clients were cut off"),
                 () = shutdown.hurried() => tracing::warn!(left = tracker.len(), "clients were cut off"),
             }
