@@ -65,8 +65,8 @@ enum End {
     Draining,
 }
 
-/// Serves one client until it or the gateway goes.
-pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, bus: Bus, shutdown: Shutdown, limits: Limits) {
+/// Serves one client until it or the gateway goes; answers whether it was the gateway.
+pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, bus: Bus, shutdown: Shutdown, limits: Limits) -> bool {
     tracing::debug!(conn = %seat.id(), room = %seat.room(), "connected");
     let end = match write(&mut socket, [message::connected(seat.id())], &seat, limits).await {
         Ok(()) => converse(&mut socket, &mut seat, &bus, &shutdown, limits).await,
@@ -75,6 +75,7 @@ pub(crate) async fn run(mut socket: WebSocket, mut seat: Seat, bus: Bus, shutdow
     tracing::debug!(conn = %seat.id(), room = %seat.room(), ?end, "disconnected");
     drop(seat);
     close(socket, end, limits).await;
+    end == End::Draining
 }
 
 async fn converse(socket: &mut WebSocket, seat: &mut Seat, bus: &Bus, shutdown: &Shutdown, limits: Limits) -> End {

@@ -1,5 +1,7 @@
 //! The upgrade of a request to a WebSocket: who may, into which room, with which buffers.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
@@ -44,7 +46,10 @@ pub(crate) async fn upgrade(
         .on_failed_upgrade(|error| tracing::debug!(%error, "the upgrade failed"));
     Ok(upgrade.on_upgrade(async move |socket| {
         let seat = gateway.hub.join(room, Uuid::now_v7());
-        connection::run(socket, seat, gateway.bus, gateway.shutdown, gateway.limits).await;
+        if connection::run(socket, seat, gateway.bus, gateway.shutdown, gateway.limits).await {
+            gateway.sent_away.fetch_add(1, Ordering::Relaxed);
+        }
+        // Last, as whoever waits for all tokens reads the count.
         drop(token);
     }))
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -52,6 +53,8 @@ pub(crate) struct Gateway {
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
     pub(crate) tracker: TaskTracker,
+    /// How many clients were sent away because the gateway stops.
+    pub(crate) sent_away: Arc<AtomicUsize>,
     pub(crate) started: Instant,
 }
 
@@ -77,6 +80,7 @@ impl Server {
             limits: config.limits,
             shutdown: shutdown.clone(),
             tracker: TaskTracker::new(),
+            sent_away: Arc::default(),
             started: Instant::now(),
         };
         let listener = reserved.listen()?;
@@ -94,12 +98,14 @@ impl Server {
 
     /// Serves clients until a stop is asked for and all of them are sent away.
     pub async fn run(self) {
-        let Gateway { shutdown, tracker, .. } = self.gateway.clone();
+        let Gateway { shutdown, tracker, sent_away, .. } = self.gateway.clone();
         let drain = async {
             shutdown.requested().await;
             tracker.close();
             tokio::select! {
-                () = tracker.wait() => tracing::info!("sent all clients away"),
+                () = tracker.wait() => {
+                    tracing::info!(count = sent_away.load(Ordering::Relaxed), "sent all clients away");
+                }
                 () = tokio::time::sleep(DRAIN) => tracing::warn!(left = tracker.len(), "clients were cut off"),
                 () = shutdown.hurried() => tracing::warn!(left = tracker.len(), "clients were cut off"),
             }

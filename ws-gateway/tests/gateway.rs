@@ -247,7 +247,7 @@ async fn a_stop_sends_clients_away() {
     }
     let (status, lines, _) = service.wait();
     assert_eq!(status.code(), Some(0), "{lines:#?}");
-    assert!(lines.iter().any(|line| line["message"] == "sent all clients away"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line["message"] == "sent all clients away" && line["count"] == 2), "{lines:#?}");
 }
 
 #[tokio::test]
