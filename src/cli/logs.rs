@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::Context;
 use super::output::{self, Printed};
-use super::{Context, project};
 use crate::advice::Blame;
 use crate::error::Error;
 use crate::logs::{LogLine, read};
+use crate::manifest;
 use crate::name::ServiceName;
 use crate::report::LogPrinter;
+use crate::state::StateDir;
 
 /// Show what services printed
 ///
@@ -56,7 +58,7 @@ impl Args {
 /// Prints logs, and goes on with new lines until Ctrl+C or until nobody reads them.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
     let Settings { services, follow, tail } = settings;
-    let folder = project::logs(&project::root(&context.start)?);
+    let folder = StateDir::of(&manifest::discover(&context.start)?).logs();
     let failed = |error| Error::io(format!("cannot read the logs in `{}`", folder.display()), error);
     let known = read::services(&folder).map_err(failed)?;
     // Who follows may be early; who looks back at what never was has mistyped.

@@ -11,7 +11,6 @@ mod duration;
 mod last_run;
 mod logs;
 mod output;
-mod project;
 mod ps;
 #[cfg(test)]
 mod tests;
