@@ -106,10 +106,10 @@ impl Service {
     async fn line(&mut self, beginning: &str) -> String {
         let wait = async {
             loop {
-                while let Some(line) = self.lines.pop_front() {
-                    if let Some(rest) = line.strip_prefix(beginning) {
-                        return rest.to_owned();
-                    }
+                // The others stay: processes of one tree speak in any order.
+                let found = self.lines.iter().position(|line| line.starts_with(beginning));
+                if let Some(line) = found.and_then(|at| self.lines.remove(at)) {
+                    return line[beginning.len()..].to_owned();
                 }
                 match self.live.recv().await.expect("the logs are open") {
                     Delivery::Lines(lines) => self.lines.extend(lines.into_iter().map(|l| l.text)),
@@ -238,8 +238,14 @@ async fn a_stubborn_tree_is_killed_whole() {
 #[tokio::test]
 async fn a_grandchild_that_holds_stdout_keeps_nobody_waiting() {
     let run = Run::new();
-    let mut service = run.start(&["shell", "\"$STUB\" sleeper & read line < /dev/null; exit 3"]).await;
+    // The leader ends when it is told to: a sleeper that dies with it before it has said its line would prove nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!("\"$STUB\" sleeper & read line < '{}'; exit 3", go.display());
+    let mut service = run.start(&["shell", &script]).await;
     let sleeper = service.sleeper().await;
+    std::fs::write(&go, "now\n").unwrap();
     assert_eq!(service.end().await.code, Some(3));
     assert!(!alive(sleeper), "a service ends as a whole");
     run.assert_gone();
@@ -327,12 +333,7 @@ async fn a_start_that_is_given_up_leaves_no_child() {
     // Children are made one after the other: when this one runs, the fate of the first is decided.
     let mut next = run.service("next", StopSignal::Term, &["lines", "up"]).await;
     next.line("up").await;
-    within(async {
-        while run.processes.leftovers(&run.id).len() > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until(|| run.processes.leftovers(&run.id).len() <= 1).await;
     assert!(alive(next.pid));
     next.control.stop(LONG).await.unwrap();
     next.end().await;
@@ -500,9 +501,16 @@ async fn a_child_whose_order_is_given_up_on_the_way_is_killed() {
     let run = Run::new();
     let cx = run.context(&"api".parse().unwrap());
     let argv = [stub(), "sleeper"].map(str::to_owned).to_vec();
-    let mut start = Box::pin(run.processes.launch(launch(argv, StopSignal::Term), &cx));
     // Asked once and never again: the child is made, and the answer is not read.
-    assert!(start.as_mut().now_or_never().is_none());
+    let start = loop {
+        let mut start = Box::pin(run.processes.launch(launch(argv.clone(), StopSignal::Term), &cx));
+        match start.as_mut().now_or_never() {
+            None => break start,
+            // Made while it was asked for: that one was not on its way, and is killed with its handle.
+            Some(made) => drop(made.unwrap()),
+        }
+        until(|| run.processes.leftovers(&run.id).is_empty()).await;
+    };
     until(|| !run.processes.leftovers(&run.id).is_empty()).await;
     drop(start);
     until(|| run.processes.leftovers(&run.id).is_empty()).await;
