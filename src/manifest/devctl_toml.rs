@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::node::{Kind, Node};
+use super::node::{Entry, Kind, Node};
+use super::problem::Problem;
 use super::reader::{Reader, Table};
 use super::service::{
-    DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, OnTimeout, Ready, ReadyProbe, Restart, RestartPolicy,
-    Service, Until,
+    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, OnTimeout, Ready,
+    ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
 };
 use super::source::{At, Mark};
-use super::{DriverChoice, suggest};
+use super::{DriverChoice, compose_path, suggest};
 use crate::driver::process::{Runtime, StopSignal};
 use crate::name::{ProjectName, ServiceName};
 use crate::os::files;
@@ -30,12 +32,16 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "groups",
     "depends_on",
     "ready",
+    "health",
     "restart",
     "stop",
     "watch",
     "env",
 ];
 pub(super) const READY_KEYS: &[&str] = &["http", "tcp", "exec", "log", "timeout", "on_timeout"];
+pub(super) const HEALTH_KEYS: &[&str] = &["http", "tcp", "exec", "interval", "timeout", "retries", "action"];
+pub(super) const NEED_KEYS: &[&str] = &["until", "restart"];
+pub(super) const WATCH_KEYS: &[&str] = &["paths", "ignore", "debounce"];
 pub(super) const RESTART_KEYS: &[&str] = &["policy", "max", "within"];
 pub(super) const STOP_KEYS: &[&str] = &["signal", "grace"];
 
@@ -43,8 +49,14 @@ pub(super) const DRIVERS: &[(&str, DriverChoice)] =
     &[("auto", DriverChoice::Auto), ("docker", DriverChoice::Docker), ("embedded", DriverChoice::Embedded)];
 pub(super) const CONDITIONS: &[(&str, Until)] =
     &[("started", Until::Started), ("ready", Until::Ready), ("completed", Until::Completed)];
-pub(super) const RESTART_POLICIES: &[(&str, RestartPolicy)] =
-    &[("no", RestartPolicy::No), ("on-failure", RestartPolicy::OnFailure), ("always", RestartPolicy::Always)];
+pub(super) const RESTART_POLICIES: &[(&str, RestartPolicy)] = &[
+    ("no", RestartPolicy::No),
+    ("never", RestartPolicy::No),
+    ("on-failure", RestartPolicy::OnFailure),
+    ("always", RestartPolicy::Always),
+];
+pub(super) const HEALTH_ACTIONS: &[(&str, HealthAction)] =
+    &[("restart", HealthAction::Restart), ("warn", HealthAction::Warn)];
 pub(super) const ON_TIMEOUTS: &[(&str, OnTimeout)] = &[("warn", OnTimeout::Warn), ("fail", OnTimeout::Fail)];
 pub(super) const SIGNALS: &[(&str, StopSignal)] = &[
     ("SIGTERM", StopSignal::Term),
@@ -67,6 +79,8 @@ pub(super) struct ProjectFile {
     pub(super) services: IndexMap<ServiceName, Service>,
     /// The names of all services, even of those whose description is wrong.
     pub(super) declared: Vec<ServiceName>,
+    /// What is no mistake and still worth a look.
+    pub(super) warnings: Vec<Problem>,
 }
 
 /// Reads the file's tree. `root` is the folder it lies in.
@@ -87,7 +101,7 @@ pub(super) fn read(reader: Reader<'_>, root: &Path, tree: &Node) -> ProjectFile 
         let table = reader.table(&entry.key, &entry.value, SERVICE_KEYS, &[]);
         file.declared.extend(name.clone());
         if let (Some(name), Some(table)) = (name, table)
-            && let Some(service) = read_service(table, root, &name, entry.key_mark)
+            && let Some(service) = read_service(table, root, &name, entry.key_mark, &mut file.warnings)
         {
             file.services.insert(name, service);
         }
@@ -95,7 +109,13 @@ pub(super) fn read(reader: Reader<'_>, root: &Path, tree: &Node) -> ProjectFile 
     file
 }
 
-fn read_service(table: Table<'_, '_>, root: &Path, name: &ServiceName, mark: Mark) -> Option<Service> {
+fn read_service(
+    table: Table<'_, '_>,
+    root: &Path,
+    name: &ServiceName,
+    mark: Mark,
+    warnings: &mut Vec<Problem>,
+) -> Option<Service> {
     let reader = table.reader();
     let dir = match table.read("dir", Reader::string_at) {
         Some(dir) => {
@@ -131,7 +151,11 @@ fn read_service(table: Table<'_, '_>, root: &Path, name: &ServiceName, mark: Mar
         reader.fail(entry.key_mark, "`bin` is for the runtime `rust`");
     }
     let port = table.read("port", Reader::port);
+    let own = OwnPort { declared: table.get("port").is_some(), port };
     let stop = table.read("stop", |r, key, node| r.table(key, node, STOP_KEYS, &[]));
+    let ready = table.read("ready", |r, key, node| read_ready(r, key, node, own));
+    let health = table.read("health", |r, key, node| read_health(r, key, node, own, Asked::of(table, ready.as_ref())));
+    let watch = table.read("watch", |r, key, node| read_watch(r, key, node, &dir, warnings));
     Some(Service {
         name: name.clone(),
         place: reader.place(mark),
@@ -143,13 +167,14 @@ fn read_service(table: Table<'_, '_>, root: &Path, name: &ServiceName, mark: Mar
         port,
         groups: table.read("groups", Reader::strings).unwrap_or_default(),
         depends_on: table.read("depends_on", depends_on).unwrap_or_default(),
-        ready: table.read("ready", |r, key, node| read_ready(r, key, node, table.get("port").is_some(), port)),
+        ready,
+        health,
         restart: table.read("restart", read_restart).unwrap_or_default(),
         stop_signal: stop
             .and_then(|stop| stop.read("signal", |r, key, node| r.one_of(key, node, SIGNALS)))
             .unwrap_or_default(),
         stop_grace: stop.and_then(|stop| stop.read("grace", Reader::duration)).unwrap_or(DEFAULT_STOP_GRACE),
-        watch: table.read("watch", Reader::strings).unwrap_or_default(),
+        watch: watch.map(|watch| Watch { build: runtime == Some(Runtime::Rust), ..watch }),
         env: table.read("env", env).unwrap_or_default(),
     })
 }
@@ -184,8 +209,11 @@ fn read_runtime(table: Table<'_, '_>, name: &ServiceName, mark: Mark) -> Option<
 }
 
 fn read_restart(reader: Reader<'_>, key: &str, node: &Node) -> Option<Restart> {
-    let table = reader.table(key, node, RESTART_KEYS, &[])?;
     let default = Restart::default();
+    if let Kind::Str(_) = &node.kind {
+        return Some(Restart { policy: reader.one_of(key, node, RESTART_POLICIES)?, ..default });
+    }
+    let table = reader.table(key, node, RESTART_KEYS, &[])?;
     Some(Restart {
         policy: table.read("policy", |r, key, node| r.one_of(key, node, RESTART_POLICIES)).unwrap_or(default.policy),
         max: table.read("max", |r, key, node| r.integer(key, node, "a whole number from 0")).unwrap_or(default.max),
@@ -193,48 +221,72 @@ fn read_restart(reader: Reader<'_>, key: &str, node: &Node) -> Option<Restart> {
     })
 }
 
-/// `declared` tells that the service has a `port`, even one that is wrong and was reported.
-fn read_ready(reader: Reader<'_>, key: &str, node: &Node, declared: bool, port: Option<u16>) -> Option<Ready> {
+/// The port a service declares.
+#[derive(Clone, Copy)]
+struct OwnPort {
+    /// Whether it has one, even one that is wrong and was reported.
+    declared: bool,
+    /// The port, where it is right.
+    port: Option<u16>,
+}
+
+impl OwnPort {
+    fn or_fail(self, reader: Reader<'_>, what: &str, mark: Mark) -> Option<u16> {
+        if !self.declared {
+            reader.fail_with(mark, format!("`{what}` needs to know the port"), "give the service a `port = 8000`");
+        }
+        self.port
+    }
+}
+
+fn read_ready(reader: Reader<'_>, key: &str, node: &Node, own: OwnPort) -> Option<Ready> {
     let table = reader.table(key, node, READY_KEYS, &[])?;
     let timeout = table.read("timeout", Reader::duration).unwrap_or(DEFAULT_READY_TIMEOUT);
     let on_timeout = table.read("on_timeout", |r, key, node| r.one_of(key, node, ON_TIMEOUTS)).unwrap_or_default();
-    let kinds: Vec<_> = ["http", "tcp", "exec", "log"].into_iter().filter_map(|kind| table.entry(kind)).collect();
-    if let [first, second, ..] = kinds.as_slice() {
-        reader.fail_with(
-            second.key_mark,
-            format!("`ready` has both `{}` and `{}`", first.key, second.key),
-            "a service has one readiness check; keep the one that says most",
-        );
-        return None;
-    }
-    let port_of = |what: &str, mark: Mark| {
-        if !declared {
-            reader.fail_with(mark, format!("`{what}` needs to know the port"), "give the service a `port = 8000`");
-        }
-        port
-    };
-    let Some(entry) = kinds.first() else {
-        if !declared {
+    let Some(entry) = check_of(table, key, &["http", "tcp", "exec", "log"], "readiness check").ok()? else {
+        if !own.declared {
             reader.fail_with(
                 table.mark,
                 "`ready` says how long to wait and not for what",
                 "add `http = \"/path\"`, `tcp = true`, `exec = \"command\"`, `log = \"regex\"`, or give the service a `port`",
             );
         }
-        return Some(Ready { probe: ReadyProbe::Tcp { port: port? }, timeout, on_timeout });
+        return Some(Ready { probe: ReadyProbe::Tcp { port: own.port? }, timeout, on_timeout });
     };
+    Some(Ready { probe: read_probe(reader, entry, own)?, timeout, on_timeout })
+}
+
+/// A mistake that was reported.
+struct Reported;
+
+/// The one of these checks that a table has, if it has one.
+fn check_of<'n>(table: Table<'_, 'n>, key: &str, kinds: &[&str], title: &str) -> Result<Option<&'n Entry>, Reported> {
+    let found: Vec<_> = kinds.iter().filter_map(|kind| table.entry(kind)).collect();
+    if let [first, second, ..] = found.as_slice() {
+        table.reader().fail_with(
+            second.key_mark,
+            format!("`{key}` has both `{}` and `{}`", first.key, second.key),
+            format!("a service has one {title}; keep the one that says most"),
+        );
+        return Err(Reported);
+    }
+    Ok(found.first().copied())
+}
+
+/// What a check asks, by its key: `http`, `tcp`, `exec` or `log`.
+fn read_probe(reader: Reader<'_>, entry: &Entry, own: OwnPort) -> Option<ReadyProbe> {
     let value = &entry.value;
-    let probe = match entry.key.as_str() {
+    Some(match entry.key.as_str() {
         "http" => {
             let path = reader.string("http", value)?;
             if !path.starts_with('/') || path.contains(char::is_whitespace) {
                 reader.fail(value.mark, format!("`http` must be a path that begins with `/`, but is `{path}`"));
                 return None;
             }
-            ReadyProbe::Http { port: port_of("http", entry.key_mark)?, path }
+            ReadyProbe::Http { port: own.or_fail(reader, "http", entry.key_mark)?, path }
         }
         "tcp" => match &value.kind {
-            Kind::Bool(true) => ReadyProbe::Tcp { port: port_of("tcp = true", entry.key_mark)? },
+            Kind::Bool(true) => ReadyProbe::Tcp { port: own.or_fail(reader, "tcp = true", entry.key_mark)? },
             Kind::Int(_) => ReadyProbe::Tcp { port: reader.port("tcp", value)? },
             Kind::Null
             | Kind::Bool(false)
@@ -259,8 +311,140 @@ fn read_ready(reader: Reader<'_>, key: &str, node: &Node, declared: bool, port: 
             }
             ReadyProbe::Log { pattern }
         }
+    })
+}
+
+/// What decides on readiness, for a liveness check that does not say what it asks.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// Nothing is said of it: a connection to the service's own port.
+    Port,
+    /// This.
+    This(&'a ReadyProbe),
+    /// It is wrong, and that was reported.
+    Wrong,
+}
+
+impl<'a> Asked<'a> {
+    fn of(table: Table<'_, '_>, ready: Option<&'a Ready>) -> Self {
+        match (ready, table.get("ready")) {
+            (Some(ready), _) => Self::This(&ready.probe),
+            (None, Some(_)) => Self::Wrong,
+            (None, None) => Self::Port,
+        }
+    }
+}
+
+fn read_health(reader: Reader<'_>, key: &str, node: &Node, own: OwnPort, ready: Asked<'_>) -> Option<Liveness> {
+    const TO_ADD: &str = "add `http = \"/path\"`, `tcp = true` or `exec = \"command\"`";
+    let table = reader.table(key, node, HEALTH_KEYS, &[])?;
+    let interval = table.read("interval", span);
+    let timeout = table.read("timeout", span);
+    let retries = table.read("retries", |r, key, node| {
+        let retries: u32 = r.integer(key, node, "a whole number from 1")?;
+        if retries == 0 {
+            r.fail(node.mark, format!("`{key}` must be a whole number from 1, but is 0"));
+        }
+        (retries > 0).then_some(retries)
+    });
+    let action = table.read("action", |r, key, node| r.one_of(key, node, HEALTH_ACTIONS));
+    let probe = match (check_of(table, key, &["http", "tcp", "exec"], "liveness check").ok()?, ready) {
+        (Some(entry), _) => read_probe(reader, entry, own)?,
+        (None, Asked::Wrong) => return None,
+        (None, Asked::This(ReadyProbe::Log { .. })) => {
+            let message =
+                "`health` asks what `ready` asks, and a line of output is printed once and says nothing later";
+            reader.fail_with(table.mark, message, TO_ADD);
+            return None;
+        }
+        (None, Asked::This(probe)) => probe.clone(),
+        (None, Asked::Port) if own.declared => ReadyProbe::Tcp { port: own.port? },
+        (None, Asked::Port) => {
+            let help = format!("{TO_ADD}, or give the service a `port`");
+            reader.fail_with(table.mark, "`health` says how to ask and not what", help);
+            return None;
+        }
     };
-    Some(Ready { probe, timeout, on_timeout })
+    let default = Liveness::asking(probe);
+    Some(Liveness {
+        interval: interval.unwrap_or(default.interval),
+        timeout: timeout.unwrap_or(default.timeout),
+        retries: retries.unwrap_or(default.retries),
+        action: action.unwrap_or(default.action),
+        ..default
+    })
+}
+
+/// A span of time that is not nothing.
+fn span(reader: Reader<'_>, key: &str, node: &Node) -> Option<Duration> {
+    let span = reader.duration(key, node)?;
+    if span.is_zero() {
+        reader.fail(node.mark, format!("`{key}` must be longer than nothing"));
+        return None;
+    }
+    Some(span)
+}
+
+/// What is watched. Whether there is something to build is the caller's to say.
+fn read_watch(reader: Reader<'_>, key: &str, node: &Node, dir: &Path, warnings: &mut Vec<Problem>) -> Option<Watch> {
+    const TO_ADD: &str = "name files or folders of the service: `paths = [\"src\"]`";
+    let (paths, mark, ignore, debounce) = if let Kind::List(_) = &node.kind {
+        (reader.strings_at(key, node)?, node.mark, Vec::new(), None)
+    } else if let Kind::Map(_) = &node.kind {
+        let table = reader.table(key, node, WATCH_KEYS, &[])?;
+        let ignore = table.read("ignore", Reader::strings_at).unwrap_or_default();
+        check_patterns(reader, &ignore);
+        let debounce = table.read("debounce", Reader::duration);
+        let Some(paths) = table.entry("paths") else {
+            if !table.misspelt("paths", WATCH_KEYS) {
+                reader.fail_with(table.mark, format!("`{key}` does not say what to watch"), TO_ADD);
+            }
+            return None;
+        };
+        (reader.strings_at("paths", &paths.value)?, paths.value.mark, ignore, debounce)
+    } else {
+        reader.wrong(key, node, "a list of paths, or a table such as `{ paths = [\"src\"], ignore = [\"*.tmp\"] }`");
+        return None;
+    };
+    let none_written = matches!(&node.kind, Kind::List(items) if items.is_empty());
+    if paths.is_empty() && !none_written {
+        reader.fail_with(mark, format!("`{key}` does not say what to watch"), TO_ADD);
+        return None;
+    }
+    for path in &paths {
+        if path.value.is_empty() {
+            reader.fail_with(path.place.mark, "a watched path is empty", "write `.` for the service's folder");
+        } else if files::is_dir(dir) && !files::exists(&dir.join(&path.value)) {
+            // No mistake: what is watched may be made by a build that is still to come.
+            let message = format!("there is nothing to watch at `{}`", path.value);
+            let help = format!("paths are relative to the service's folder, {}", dir.display());
+            warnings.push(path.place.problem(message).with_help(help));
+        }
+    }
+    // `watch = []` is a way to say: nothing.
+    (!paths.is_empty()).then(|| Watch {
+        paths: paths.into_iter().map(|path| compose_path(&dir.join(path.value))).collect(),
+        ignore: ignore.into_iter().map(|pattern| pattern.value).collect(),
+        debounce: debounce.unwrap_or(DEFAULT_DEBOUNCE),
+        build: false,
+    })
+}
+
+fn check_patterns(reader: Reader<'_>, ignore: &[At<String>]) {
+    let mut patterns = ignore::gitignore::GitignoreBuilder::new("");
+    for pattern in ignore {
+        if let Err(error) = patterns.add_line(None, &pattern.value) {
+            let reason = match error {
+                ignore::Error::Glob { err, .. } => err,
+                other => other.to_string(),
+            };
+            reader.fail_with(
+                pattern.place.mark,
+                format!("`{}` is no pattern: {reason}", pattern.value),
+                "patterns are those of `.gitignore`: `*.tmp`, `/target`, `**/cache/`",
+            );
+        }
+    }
 }
 
 fn depends_on(reader: Reader<'_>, key: &str, node: &Node) -> Option<Vec<Dependency>> {
@@ -268,7 +452,7 @@ fn depends_on(reader: Reader<'_>, key: &str, node: &Node) -> Option<Vec<Dependen
     if let Kind::List(items) = &node.kind {
         for item in items {
             let Some(on) = reader.string(key, item).and_then(|text| name(reader, item.mark, &text)) else { continue };
-            needs.push(Dependency { on, until: Until::Ready, place: reader.place(item.mark) });
+            needs.push(Dependency { on, until: Until::Ready, restart: false, place: reader.place(item.mark) });
         }
         return Some(needs);
     }
@@ -277,13 +461,37 @@ fn depends_on(reader: Reader<'_>, key: &str, node: &Node) -> Option<Vec<Dependen
         return None;
     };
     for entry in entries {
-        let until = reader.one_of(&entry.key, &entry.value, CONDITIONS);
+        let condition = condition(reader, entry);
         let on = name(reader, entry.key_mark, &entry.key);
-        if let (Some(on), Some(until)) = (on, until) {
-            needs.push(Dependency { on, until, place: reader.place(entry.key_mark) });
+        if let (Some(on), Some((until, restart))) = (on, condition) {
+            needs.push(Dependency { on, until, restart, place: reader.place(entry.key_mark) });
         }
     }
     Some(needs)
+}
+
+/// What must be true of a needed service, and whether whoever needs it restarts with it.
+fn condition(reader: Reader<'_>, entry: &Entry) -> Option<(Until, bool)> {
+    let Kind::Map(_) = &entry.value.kind else {
+        return Some((reader.one_of(&entry.key, &entry.value, CONDITIONS)?, false));
+    };
+    let table = reader.table(&entry.key, &entry.value, NEED_KEYS, &[])?;
+    let said = table.read("until", |r, key, node| r.one_of(key, node, CONDITIONS));
+    let restart = table.read("restart", Reader::boolean).unwrap_or_default();
+    let until = match (said, table.get("until")) {
+        (Some(until), _) => until,
+        (None, None) => Until::Ready,
+        (None, Some(_)) => return None,
+    };
+    if let (Until::Completed, true, Some(said)) = (until, restart, table.entry("restart")) {
+        reader.fail_with(
+            said.key_mark,
+            format!("`{}` is needed until it ended well, so it is never restarted under whoever needs it", entry.key),
+            "leave `restart` out, or wait with `until = \"ready\"`",
+        );
+        return None;
+    }
+    Some((until, restart))
 }
 
 fn env(reader: Reader<'_>, key: &str, node: &Node) -> Option<IndexMap<String, String>> {

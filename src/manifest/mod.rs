@@ -30,8 +30,8 @@ pub use dotenv::EnvFile;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use service::{
-    DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, OnTimeout, Ready, ReadyProbe, Restart, RestartPolicy,
-    Service, Until,
+    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, OnTimeout, Ready,
+    ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
 };
 pub use source::{At, Place};
 
@@ -60,7 +60,8 @@ pub struct Manifest {
     pub compose: Compose,
     /// The host programs.
     pub services: IndexMap<ServiceName, Service>,
-    /// What is no mistake and still worth a look: variables of Compose files that are set nowhere.
+    /// What is no mistake and still worth a look: variables of Compose files that are set nowhere, watched paths where
+    /// nothing is.
     pub warnings: Vec<Problem>,
 }
 
@@ -118,7 +119,7 @@ fn read_all(root: &Path, shell: &BTreeMap<String, String>, sink: &Sink) -> Optio
     let file = read_devctl_toml(&source, root, sink);
 
     let compose_paths: Vec<PathBuf> = file.compose.iter().map(|at| compose_path(&root.join(&at.value))).collect();
-    let mut warnings = Vec::new();
+    let mut warnings = file.warnings.clone();
     let compose = read_compose(root, &file, &compose_paths, shell, sink, &mut warnings);
     let env_files = file
         .env_files

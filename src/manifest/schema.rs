@@ -78,12 +78,14 @@ struct Service {
     depends_on: Option<DependsOn>,
     /// How its readiness is decided. Default: a connection to `port`.
     ready: Option<Ready>,
-    /// What happens when it ends by itself.
-    restart: Option<Restart>,
+    /// How it is seen that it still works once it was ready.
+    health: Option<Health>,
+    /// What happens when it ends by itself: a policy, or a table.
+    restart: Option<RestartOrPolicy>,
     /// How it is stopped.
     stop: Option<Stop>,
-    /// Paths to watch for changes.
-    watch: Option<Vec<String>>,
+    /// What to watch for changes, relative to `dir`: a list of paths, or a table.
+    watch: Option<WatchOrPaths>,
     /// Environment. Wins over `.env` files, loses to the shell.
     env: Option<BTreeMap<String, EnvValue>>,
 }
@@ -125,6 +127,67 @@ enum OnTimeout {
     Fail,
 }
 
+/// A liveness check: at most one of `http`, `tcp` and `exec`. Default: what `ready` asks.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Health {
+    /// A path that must be answered with 2xx.
+    #[schemars(regex(pattern = r"^/\S*$"))]
+    http: Option<String>,
+    /// A port that must accept connections; `true` for the service's own.
+    tcp: Option<PortOrTrue>,
+    /// A command that must succeed.
+    exec: Option<OneOrMany>,
+    /// The time between two questions. Default: `10s`.
+    interval: Option<String>,
+    /// How long an answer may take. Default: `2s`.
+    timeout: Option<String>,
+    /// How many bad answers in a row it takes. Default: 3.
+    #[schemars(range(min = 1))]
+    retries: Option<u32>,
+    /// What happens then. Default: `restart`.
+    action: Option<HealthAction>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum HealthAction {
+    /// Restart it.
+    Restart,
+    /// Say so and do nothing.
+    Warn,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum WatchOrPaths {
+    /// Files and folders.
+    Paths(Vec<String>),
+    /// With options.
+    Watch(Watch),
+}
+
+/// What is watched for changes.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Watch {
+    /// Files and folders, relative to `dir`.
+    paths: Vec<String>,
+    /// Changes that do not count: patterns of `.gitignore`.
+    ignore: Option<Vec<String>>,
+    /// How long no further change must come. Default: `300ms`.
+    debounce: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RestartOrPolicy {
+    /// A policy, with the usual limits.
+    Policy(RestartPolicy),
+    /// With limits.
+    Restart(Restart),
+}
+
 /// What happens when a program ends by itself.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -142,6 +205,8 @@ struct Restart {
 enum RestartPolicy {
     /// Never.
     No,
+    /// Never: the same as `no`.
+    Never,
     /// After any end but exit code 0.
     OnFailure,
     /// After every end.
@@ -184,7 +249,26 @@ enum DependsOn {
     /// Services that must be ready.
     List(Vec<String>),
     /// Services and their conditions.
-    Map(BTreeMap<String, Condition>),
+    Map(BTreeMap<String, ConditionOrNeed>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum ConditionOrNeed {
+    /// A condition.
+    Condition(Condition),
+    /// With options.
+    Need(Need),
+}
+
+/// What must be true of a service that is needed.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Need {
+    /// The condition. Default: `ready`.
+    until: Option<Condition>,
+    /// Whether this service restarts when the other one was restarted.
+    restart: Option<bool>,
 }
 
 #[derive(JsonSchema)]
@@ -272,6 +356,9 @@ mod tests {
             ("/$defs/Containers", reader::CONTAINERS_KEYS),
             ("/$defs/Service", reader::SERVICE_KEYS),
             ("/$defs/Ready", reader::READY_KEYS),
+            ("/$defs/Health", reader::HEALTH_KEYS),
+            ("/$defs/Need", reader::NEED_KEYS),
+            ("/$defs/Watch", reader::WATCH_KEYS),
             ("/$defs/Restart", reader::RESTART_KEYS),
             ("/$defs/Stop", reader::STOP_KEYS),
         ] {
@@ -292,6 +379,7 @@ mod tests {
             ("Runtime", words(reader::RUNTIMES)),
             ("Condition", words(reader::CONDITIONS)),
             ("RestartPolicy", words(reader::RESTART_POLICIES)),
+            ("HealthAction", words(reader::HEALTH_ACTIONS)),
             ("OnTimeout", words(reader::ON_TIMEOUTS)),
             ("Signal", words(reader::SIGNALS)),
         ] {

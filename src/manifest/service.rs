@@ -34,14 +34,16 @@ pub struct Service {
     pub depends_on: Vec<Dependency>,
     /// How its readiness is decided, where that is said.
     pub ready: Option<Ready>,
+    /// How it is seen that it still works once it was ready, where that is said.
+    pub health: Option<Liveness>,
     /// What happens when it ends by itself.
     pub restart: Restart,
     /// The signal that asks it to stop.
     pub stop_signal: StopSignal,
     /// How long it has to stop before it is killed.
     pub stop_grace: Duration,
-    /// What is watched for changes.
-    pub watch: Vec<String>,
+    /// What is watched for changes, where something is.
+    pub watch: Option<Watch>,
     /// Environment.
     pub env: IndexMap<String, String>,
 }
@@ -53,6 +55,8 @@ pub struct Dependency {
     pub on: ServiceName,
     /// What must be true of it.
     pub until: Until,
+    /// Whether this one restarts with it.
+    pub restart: bool,
     /// Where that is said.
     pub place: Place,
 }
@@ -94,6 +98,60 @@ pub enum ReadyProbe {
         pattern: String,
     },
 }
+
+/// How it is seen that a host program still works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Liveness {
+    /// What is asked: never a line of output, which is there once and says nothing of later.
+    pub probe: ReadyProbe,
+    /// The time between two questions.
+    pub interval: Duration,
+    /// How long one answer may take.
+    pub timeout: Duration,
+    /// How many bad answers in a row it takes.
+    pub retries: u32,
+    /// What happens then.
+    pub action: HealthAction,
+}
+
+impl Liveness {
+    /// The check that asks `probe` and leaves everything else as it is where nothing is said.
+    pub fn asking(probe: ReadyProbe) -> Self {
+        Self {
+            probe,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            retries: 3,
+            action: HealthAction::default(),
+        }
+    }
+}
+
+/// What happens to a service that was ready and no longer works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HealthAction {
+    /// It is stopped and started again, which counts as one of its restarts.
+    #[default]
+    Restart,
+    /// It is told, and nothing else happens.
+    Warn,
+}
+
+/// What is watched for changes, and what a change does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Files and folders, absolute. Folders are watched with all that is in them.
+    pub paths: Vec<PathBuf>,
+    /// Changes that do not count: patterns of `.gitignore`, relative to the service's folder.
+    pub ignore: Vec<String>,
+    /// How long no further change must come before anything happens.
+    pub debounce: Duration,
+    /// Whether there is something to build before the restart.
+    pub build: bool,
+}
+
+/// How long no further change must come where nothing is said.
+pub const DEFAULT_DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// How long a service may take to be ready where nothing is said.
 pub const DEFAULT_READY_TIMEOUT: Duration = Duration::from_secs(30);

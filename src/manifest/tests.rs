@@ -1,6 +1,7 @@
 //! Whole projects: what a person writes in several files, and what comes back.
 
 use std::fs;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -99,6 +100,115 @@ command = "x"
 ready = { log = "(" }
 "#;
     insta::assert_snapshot!(shown_problems(&[("devctl.toml", toml)]));
+}
+
+#[test]
+fn every_mistake_in_how_programs_are_supervised_is_told_in_one_run() {
+    let toml = r#"
+[services.db]
+command = "x"
+ready = { log = "up" }
+health = { interval = "5s" }
+
+[services.job]
+command = "x"
+health = { retries = 0, action = "kill", log = "x" }
+restart = "sometimes"
+
+[services.api]
+command = "x"
+port = 8000
+depends_on = { db = { until = "redy", restart = 1 }, job = { until = "completed", restart = true }, web = { unti = "ready" } }
+health = { http = "live", tcp = true, interval = "0s" }
+watch = { path = ["src"], ignore = ["[z-a]", "{a", "*.tmp"], debounce = 300 }
+
+[services.web]
+command = "x"
+port = 8001
+health = { http = "live", timeout = "0ms", retries = -1 }
+watch = { paths = [""] , ignore = "x" }
+
+[services.other]
+command = "x"
+health = { tcp = true }
+watch = "src"
+
+[services.last]
+command = "x"
+watch = { paths = [], debounce = "1s" }
+"#;
+    insta::assert_snapshot!(shown_problems(&[("devctl.toml", toml)]));
+}
+
+#[test]
+fn supervision_is_read_in_short_and_in_long() {
+    let toml = r#"
+[services.db]
+command = "x"
+port = 5000
+health = {}
+restart = "always"
+watch = []
+[services.log]
+command = "x"
+ready = { log = "up" }
+health = { exec = "check it", interval = "1m", timeout = "5s", retries = 1, action = "warn" }
+restart = { policy = "never" }
+[services.api]
+command = "x"
+dir = "a"
+port = 8000
+depends_on = { db = { restart = true }, log = { until = "started" } }
+ready = { http = "/ready" }
+health = { http = "/live" }
+watch = ["src", "../shared/./x"]
+[services.web]
+command = "x"
+port = 8001
+ready = { http = "/ready" }
+health = { interval = "3s" }
+watch = { paths = ["gone"], ignore = ["*.tmp", "!keep.tmp"], debounce = "1s" }
+"#;
+    let folder = project(&[("devctl.toml", toml), ("a/src/main", ""), ("shared/x", "")]);
+    let manifest = load(folder.path(), &BTreeMap::new()).unwrap();
+    let service = |name: &str| &manifest.services[&name.parse::<ServiceName>().unwrap()];
+    let seconds = Duration::from_secs;
+
+    let db = service("db");
+    assert_eq!(db.health, Some(Liveness::asking(ReadyProbe::Tcp { port: 5000 })));
+    assert_eq!((db.restart.policy, db.restart.max), (RestartPolicy::Always, 5));
+    assert_eq!(db.watch, None);
+    let log = service("log");
+    assert_eq!(
+        log.health,
+        Some(Liveness {
+            probe: ReadyProbe::Exec { argv: vec!["check".to_owned(), "it".to_owned()] },
+            interval: seconds(60),
+            timeout: seconds(5),
+            retries: 1,
+            action: HealthAction::Warn,
+        })
+    );
+    assert_eq!(log.restart.policy, RestartPolicy::No);
+    let api = service("api");
+    let needs: Vec<_> = api.depends_on.iter().map(|need| (need.on.as_str(), need.until, need.restart)).collect();
+    assert_eq!(needs, [("db", Until::Ready, true), ("log", Until::Started, false)]);
+    let live = Liveness::asking(ReadyProbe::Http { port: 8000, path: "/live".to_owned() });
+    assert_eq!((live.interval, live.timeout, live.retries), (seconds(10), seconds(2), 3));
+    assert_eq!(api.health, Some(live));
+    let watch = api.watch.as_ref().unwrap();
+    assert_eq!(watch.paths, [folder.path().join("a/src"), folder.path().join("shared/x")]);
+    assert_eq!((watch.debounce, watch.build), (DEFAULT_DEBOUNCE, false));
+    let web = service("web");
+    let ready = ReadyProbe::Http { port: 8001, path: "/ready".to_owned() };
+    assert_eq!(web.health, Some(Liveness { interval: seconds(3), ..Liveness::asking(ready) }));
+    let watch = web.watch.as_ref().unwrap();
+    assert_eq!(
+        (watch.ignore.as_slice(), watch.debounce),
+        (&["*.tmp".to_owned(), "!keep.tmp".to_owned()][..], seconds(1))
+    );
+    let warnings: Vec<_> = manifest.warnings.iter().map(|problem| (problem.message.as_str(), problem.at)).collect();
+    assert_eq!(warnings, [("there is nothing to watch at `gone`", Some((26, 20)))]);
 }
 
 #[test]

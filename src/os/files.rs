@@ -19,6 +19,11 @@ pub fn is_dir(path: &Path) -> bool {
     path.is_dir()
 }
 
+/// Whether there is anything of that name.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
 /// Replaces a file in one step: readers see the old text or the new one. `private` files are readable by their owner
 /// alone (0600).
 pub fn write_atomic(path: &Path, text: &str, private: bool) -> io::Result<()> {

@@ -27,7 +27,7 @@ impl Project<'_> {
         let mut nodes = Vec::new();
         let mut create_needs = Vec::new();
         let mut add = |node: Node, create_needs: &mut Vec<Need>| {
-            create_needs.push(Need { on: node.id.clone(), until: Until::Completed });
+            create_needs.push(Need::new(node.id.clone(), Until::Completed));
             nodes.push(node);
         };
         add(image(container), &mut create_needs);
@@ -38,7 +38,7 @@ impl Project<'_> {
         for mount in &container.mounts {
             if let Source::Volume(key) = &mount.source {
                 let spec = self.volume(key);
-                let need = Need { on: NodeId::Volume(spec.name.as_str().into()), until: Until::Completed };
+                let need = Need::new(NodeId::Volume(spec.name.as_str().into()), Until::Completed);
                 if !create_needs.contains(&need) {
                     add(task(need.on.clone(), Work::Volume(spec)), &mut create_needs);
                 }
@@ -54,7 +54,7 @@ impl Project<'_> {
         };
         nodes.push(Node { needs: create_needs, ..task(create_id.clone(), Work::Create(Box::new(spec))) });
 
-        let mut service_needs = vec![Need { on: create_id, until: Until::Completed }];
+        let mut service_needs = vec![Need::new(create_id, Until::Completed)];
         service_needs.extend(needs);
         nodes.push(Node {
             id: NodeId::Service(container.name.clone()),
@@ -63,11 +63,14 @@ impl Project<'_> {
             probe: probe(container),
             ready_timeout: DEFAULT_READY_TIMEOUT,
             on_timeout: OnTimeout::default(),
+            // The engine's healthcheck goes on by itself, and nothing follows from it.
+            health: None,
             // The engine restarts containers itself, as the Compose file tells it.
             restart: Restart::default(),
             stop_grace: container.stop_grace_period.unwrap_or(DEFAULT_STOP_GRACE),
             ports: ports(container),
             addresses: addresses(container),
+            watch: None,
         });
         nodes
     }

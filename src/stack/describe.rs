@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::mask::{mask, mask_args, mask_variable};
-use super::{Node, OnTimeout, RestartPolicy, Stack};
+use super::{Health, HealthAction, Need, Node, OnTimeout, RestartPolicy, Stack, Watch};
 use crate::driver::Work;
 use crate::driver::docker::{ContainerSpec, Mount, MountSource, PullPolicy};
 use crate::driver::embedded::{Server, Spec as EmbeddedSpec};
@@ -40,9 +40,10 @@ fn node(node: &Node) -> Value {
     let (kind, details) = work(&node.work);
     put("kind", json!(kind));
     put(kind, details);
-    put("needs", node.needs.iter().map(|need| json!({ "node": need.on.to_string(), "until": need.until })).collect());
+    put("needs", node.needs.iter().map(need).collect());
     if matches!(node.id, crate::name::NodeId::Service(_)) {
         put("ready", ready(node));
+        put("health", node.health.as_ref().map_or(Value::Null, health));
         put("stop_grace", json!(duration(node.stop_grace)));
     }
     if node.restart.policy != RestartPolicy::No {
@@ -61,26 +62,57 @@ fn node(node: &Node) -> Value {
     }
     put("ports", node.ports.iter().map(|at| json!(std::net::SocketAddr::new(at.ip, at.port).to_string())).collect());
     put("addresses", node.addresses.iter().map(|address| json!(mask(address))).collect());
+    put("watch", node.watch.as_ref().map_or(Value::Null, watch));
     Value::Object(out)
+}
+
+fn need(need: &Need) -> Value {
+    without_null(json!({ "node": need.on.to_string(), "until": need.until, "restart": need.restart.then_some(true) }))
+}
+
+fn health(health: &Health) -> Value {
+    let action = match health.action {
+        HealthAction::Restart => "restart",
+        HealthAction::Warn => "warn",
+    };
+    json!({
+        "probe": health.probe.kind(),
+        "of": probe_of(&health.probe),
+        "interval": duration(health.interval),
+        "timeout": duration(health.timeout),
+        "retries": health.retries,
+        "action": action,
+    })
+}
+
+fn watch(watch: &Watch) -> Value {
+    without_null(json!({
+        "paths": watch.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        "ignore": watch.ignore,
+        "debounce": duration(watch.debounce),
+        "build": watch.build,
+    }))
+}
+
+/// What a probe asks.
+fn probe_of(probe: &probe::Spec) -> Value {
+    match probe {
+        probe::Spec::Postgres { host, port, database, user, .. } => {
+            json!(format!("postgresql://{user}@{host}:{port}/{database}"))
+        }
+        probe::Spec::Redis { host, port, .. } | probe::Spec::Tcp { host, port } => json!(format!("{host}:{port}")),
+        probe::Spec::Http { host, port, path } => json!(format!("http://{host}:{port}{path}")),
+        probe::Spec::Exec { argv, .. } => json!(mask_args(argv)),
+        probe::Spec::Log { pattern } => json!(pattern),
+        probe::Spec::Container => json!("the engine's healthcheck"),
+    }
 }
 
 fn ready(node: &Node) -> Value {
     let Some(probe) = &node.probe else { return Value::Null };
     let mut out = Map::new();
     out.insert("probe".to_owned(), json!(probe.kind()));
-    let (key, value) = match probe {
-        probe::Spec::Postgres { host, port, database, user, .. } => {
-            ("of", json!(format!("postgresql://{user}@{host}:{port}/{database}")))
-        }
-        probe::Spec::Redis { host, port, .. } | probe::Spec::Tcp { host, port } => {
-            ("of", json!(format!("{host}:{port}")))
-        }
-        probe::Spec::Http { host, port, path } => ("of", json!(format!("http://{host}:{port}{path}"))),
-        probe::Spec::Exec { argv, .. } => ("of", json!(mask_args(argv))),
-        probe::Spec::Log { pattern } => ("of", json!(pattern)),
-        probe::Spec::Container => ("of", json!("the engine's healthcheck")),
-    };
-    out.insert(key.to_owned(), value);
+    out.insert("of".to_owned(), probe_of(probe));
     out.insert("timeout".to_owned(), json!(duration(node.ready_timeout)));
     let on_timeout = match node.on_timeout {
         OnTimeout::Warn => "warn",

@@ -49,7 +49,7 @@ pub(super) fn nodes(root: &Path, container: &Container, needs: Vec<Need>) -> Res
         port: at.port,
         server,
     };
-    let mut service_needs = vec![Need { on: install.clone(), until: Until::Completed }];
+    let mut service_needs = vec![Need::new(install.clone(), Until::Completed)];
     service_needs.extend(needs);
     let service = Node {
         id: NodeId::Service(name.clone()),
@@ -58,10 +58,12 @@ pub(super) fn nodes(root: &Path, container: &Container, needs: Vec<Need>) -> Res
         probe: Some(known.probe(at)),
         ready_timeout: DEFAULT_READY_TIMEOUT,
         on_timeout: OnTimeout::default(),
+        health: None,
         restart: restart(container),
         stop_grace: container.stop_grace_period.unwrap_or(DEFAULT_STOP_GRACE),
         ports: vec![PortClaim { ip, port: at.port }],
         addresses: vec![known.url(at)],
+        watch: None,
     };
     Ok(vec![task(install, Work::Install(package)), service])
 }
@@ -92,9 +94,11 @@ pub(super) fn expected(container: &Container, needs: Vec<Need>) -> Node {
         probe: known_probe(container).or_else(tcp),
         ready_timeout: DEFAULT_READY_TIMEOUT,
         on_timeout: OnTimeout::default(),
+        health: None,
         restart: Restart::default(),
         stop_grace: DEFAULT_STOP_GRACE,
         ports,
         addresses: addresses(container),
+        watch: None,
     }
 }

@@ -24,7 +24,7 @@ use crate::driver::Work;
 use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::probe;
 
-pub use crate::manifest::{OnTimeout, Restart, RestartPolicy, Until};
+pub use crate::manifest::{HealthAction, OnTimeout, Restart, RestartPolicy, Until, Watch};
 pub use describe::describe;
 pub use error::ResolveError;
 pub use mask::{mask, mask_variable};
@@ -56,6 +56,8 @@ pub struct Node {
     pub ready_timeout: Duration,
     /// What happens at that limit.
     pub on_timeout: OnTimeout,
+    /// How it is seen that it still works once it was ready; nobody looks where there is none.
+    pub health: Option<Health>,
     /// What happens when it ends by itself.
     pub restart: Restart,
     /// How long it has to stop before it is killed.
@@ -64,6 +66,8 @@ pub struct Node {
     pub ports: Vec<PortClaim>,
     /// Where people reach it: URLs and connection strings. Secrets are in there; mask before printing.
     pub addresses: Vec<String>,
+    /// What is watched for changes, where something is.
+    pub watch: Option<Watch>,
 }
 
 /// An edge of the graph.
@@ -73,6 +77,30 @@ pub struct Need {
     pub on: NodeId,
     /// What must be true of it.
     pub until: Until,
+    /// Whether whoever needs it is restarted when it was started against an earlier life of it.
+    pub restart: bool,
+}
+
+impl Need {
+    /// A need that does not restart whoever has it.
+    pub fn new(on: NodeId, until: Until) -> Self {
+        Self { on, until, restart: false }
+    }
+}
+
+/// How it is seen that a service still works after it was ready.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// What is asked.
+    pub probe: probe::Spec,
+    /// The time between the end of one question and the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How many bad answers in a row it takes.
+    pub retries: u32,
+    /// What happens then.
+    pub action: HealthAction,
 }
 
 /// A port that a node will listen on.
@@ -145,9 +173,11 @@ fn task(id: NodeId, work: Work) -> Node {
         probe: None,
         ready_timeout: TASK_LIMIT,
         on_timeout: OnTimeout::Fail,
+        health: None,
         restart: Restart::default(),
         stop_grace: crate::manifest::DEFAULT_STOP_GRACE,
         ports: Vec::new(),
         addresses: Vec::new(),
+        watch: None,
     }
 }

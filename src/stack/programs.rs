@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use super::known::Known;
 use super::select::is_active;
-use super::{Need, Node, PortClaim, Selection, Until, task};
+use super::{Health, Need, Node, PortClaim, Selection, Until, task};
 use crate::driver::Work;
 use crate::driver::process::{BuildSpec, EnvSource, EnvVar, Program, Runtime, Spec};
 use crate::manifest::compose::Container;
@@ -45,7 +45,7 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
                 env: env.clone(),
             };
             let id = NodeId::Build(service.name.clone());
-            service_needs.push(Need { on: id.clone(), until: Until::Completed });
+            service_needs.push(Need::new(id.clone(), Until::Completed));
             nodes.push(task(id, Work::Build(build)));
             Program::Built
         }
@@ -68,25 +68,43 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
         probe: probe(service),
         ready_timeout: service.ready.as_ref().map_or(DEFAULT_READY_TIMEOUT, |ready| ready.timeout),
         on_timeout: service.ready.as_ref().map_or(OnTimeout::default(), |ready| ready.on_timeout),
+        health: health(service),
         restart: service.restart,
         stop_grace: service.stop_grace,
         ports: service.port.map(|port| PortClaim { ip: IpAddr::from([127, 0, 0, 1]), port }).into_iter().collect(),
         addresses: address(service).into_iter().collect(),
+        watch: service.watch.clone(),
     });
     nodes
 }
 
 fn probe(service: &Service) -> Option<probe::Spec> {
-    let host = LOOPBACK.to_owned();
     match &service.ready {
-        Some(Ready { probe, timeout, .. }) => Some(match probe {
-            ReadyProbe::Http { port, path } => probe::Spec::Http { host, port: *port, path: path.clone() },
-            ReadyProbe::Tcp { port } => probe::Spec::Tcp { host, port: *port },
-            ReadyProbe::Exec { argv } => probe::Spec::Exec { argv: argv.clone(), timeout: EXEC_LIMIT.min(*timeout) },
-            ReadyProbe::Log { pattern } => probe::Spec::Log { pattern: pattern.clone() },
-        }),
-        None => service.port.map(|port| probe::Spec::Tcp { host, port }),
+        Some(Ready { probe, timeout, .. }) => Some(spec(probe, EXEC_LIMIT.min(*timeout))),
+        None => service.port.map(|port| probe::Spec::Tcp { host: LOOPBACK.to_owned(), port }),
     }
+}
+
+/// `limit` is how long one run of a command may take.
+fn spec(probe: &ReadyProbe, limit: Duration) -> probe::Spec {
+    let host = LOOPBACK.to_owned();
+    match probe {
+        ReadyProbe::Http { port, path } => probe::Spec::Http { host, port: *port, path: path.clone() },
+        ReadyProbe::Tcp { port } => probe::Spec::Tcp { host, port: *port },
+        ReadyProbe::Exec { argv } => probe::Spec::Exec { argv: argv.clone(), timeout: limit },
+        ReadyProbe::Log { pattern } => probe::Spec::Log { pattern: pattern.clone() },
+    }
+}
+
+fn health(service: &Service) -> Option<Health> {
+    let said = service.health.as_ref()?;
+    Some(Health {
+        probe: spec(&said.probe, said.timeout),
+        interval: said.interval,
+        timeout: said.timeout,
+        retries: said.retries,
+        action: said.action,
+    })
 }
 
 fn address(service: &Service) -> Option<String> {

@@ -27,7 +27,7 @@ pub fn resolve(
     let project = Project { name: &manifest.project, compose: &manifest.compose };
     let mut nodes: IndexMap<NodeId, Node> = IndexMap::new();
     for container in containers() {
-        let needs = container.depends_on.iter().map(|need| (&need.on, need.until));
+        let needs = container.depends_on.iter().map(|need| (&need.on, need.until, need.restart));
         let needs = kept_needs(needs, &selected);
         let added = match infra {
             Infra::Docker => project.nodes(container, needs),
@@ -40,7 +40,7 @@ pub fn resolve(
     }
     let environment = Environment { manifest, selection, shell };
     for program in manifest.services.values().filter(|program| selected.contains(&program.name)) {
-        let needs = kept_needs(program.depends_on.iter().map(|need| (&need.on, need.until)), &selected);
+        let needs = kept_needs(program.depends_on.iter().map(|need| (&need.on, need.until, need.restart)), &selected);
         for node in programs::nodes(&environment, program, needs) {
             add(&mut nodes, node);
         }
@@ -51,12 +51,12 @@ pub fn resolve(
 
 /// The needs on services of this run; what others would bring is theirs to bring.
 fn kept_needs<'a>(
-    needs: impl Iterator<Item = (&'a ServiceName, Until)>,
+    needs: impl Iterator<Item = (&'a ServiceName, Until, bool)>,
     selected: &IndexSet<&ServiceName>,
 ) -> Vec<Need> {
     needs
-        .filter(|(on, _)| selected.contains(on))
-        .map(|(on, until)| Need { on: NodeId::Service(on.clone()), until })
+        .filter(|(on, ..)| selected.contains(on))
+        .map(|(on, until, restart)| Need { on: NodeId::Service(on.clone()), until, restart })
         .collect()
 }
 

@@ -458,6 +458,63 @@ services:
     }
 }
 
+#[test]
+fn supervision_comes_with_the_nodes_and_is_described() {
+    let toml = r#"
+[services.api]
+command = "a"
+dir = "src"
+port = 9000
+depends_on = { db = { restart = true }, web = "started" }
+ready = { http = "/ready" }
+health = { http = "/live", interval = "3s", action = "warn" }
+watch = { paths = ["."], ignore = ["*.tmp"] }
+[services.web]
+runtime = "rust"
+port = 9001
+watch = ["."]
+"#;
+    let compose = r"
+services:
+  db: {image: postgres, depends_on: {cache: {condition: service_started, restart: true}}}
+  cache: {image: redis}
+";
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("devctl.toml"), format!("[containers]\ncompose = \"c.yml\"\n{toml}")).unwrap();
+    fs::write(folder.path().join("c.yml"), format!("name: p\n{compose}")).unwrap();
+    let manifest = manifest::load(folder.path(), &BTreeMap::new()).unwrap();
+    let stack = stack_of(&manifest, &Selection::default(), Infra::Docker).unwrap();
+
+    let restarts = |name| -> Vec<_> {
+        service(&stack, name).needs.iter().map(|need| (need.on.to_string(), need.restart)).collect()
+    };
+    assert_eq!(restarts("db"), [("container db".to_owned(), false), ("cache".to_owned(), true)]);
+    assert_eq!(restarts("api"), [("db".to_owned(), true), ("web".to_owned(), false)]);
+    let api = service(&stack, "api");
+    let health = api.health.as_ref().unwrap();
+    let live = probe::Spec::Http { host: "127.0.0.1".to_owned(), port: 9000, path: "/live".to_owned() };
+    assert_eq!((&health.probe, health.interval, health.retries), (&live, Duration::from_secs(3), 3));
+    let builds = |name| service(&stack, name).watch.as_ref().unwrap().build;
+    assert_eq!((builds("api"), builds("web")), (false, true));
+
+    let value = describe(&stack);
+    let described = |id: &str| value["nodes"].as_array().unwrap().iter().find(|node| node["node"] == id).unwrap();
+    assert_eq!(
+        described("api")["health"],
+        serde_json::json!({
+            "probe": "http", "of": "http://127.0.0.1:9000/live", "interval": "3s", "timeout": "2s", "retries": 3,
+            "action": "warn",
+        })
+    );
+    assert_eq!(described("api")["needs"][0], serde_json::json!({ "node": "db", "until": "ready", "restart": true }));
+    let src = folder.path().join("src").display().to_string();
+    assert_eq!(
+        described("api")["watch"],
+        serde_json::json!({ "paths": [src], "ignore": ["*.tmp"], "debounce": "300ms", "build": false })
+    );
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
 
