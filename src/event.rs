@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::name::{NodeId, ProjectName, RunId, ServiceName};
 
@@ -220,7 +220,8 @@ pub enum Handle {
 }
 
 /// How a workload ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exit {
     /// The exit code, where it ended by itself.
     pub code: Option<i32>,
@@ -255,7 +256,8 @@ impl std::fmt::Display for Exit {
 }
 
 /// Everything known about a node that failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Failure {
     /// One line: what failed and the value it failed on.
     pub message: String,

@@ -241,7 +241,7 @@ async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
     let cannot_look = |error| Error::io("cannot look at the project's lock", error);
     let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(None) };
     if holder.pid != 0 {
-        let asked = process::look(holder.pid).is_some_and(|devctl| process::signal(devctl.id, Kill::Term));
+        let asked = holder.process().is_some_and(|devctl| process::signal(devctl, Kill::Term));
         if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
             let message = format!("cannot stop devctl (pid {}): it is another user's", holder.pid);
             return Err(Error::new(Blame::Environment, message));

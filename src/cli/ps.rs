@@ -100,7 +100,7 @@ struct Row {
 
 impl Row {
     fn of_record(service: String, record: ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, ours: _, since, ready_ms, restarts, addresses, detail } = record;
+        let ServiceRecord { phase, pid, container, since, ready_ms, restarts, addresses, detail, .. } = record;
         Self { service, state: phase, pid, container, since, ready_ms, restarts, addresses, detail }
     }
 

@@ -20,6 +20,7 @@ use crate::advice::{Advice, Blame};
 use crate::event::{Action, Exit, Handle, Progress};
 use crate::logs::LogSink;
 use crate::name::{NodeId, RunId};
+use crate::os::process::Kill;
 
 /// What a node brings about. One variant for each kind of thing a driver can do.
 #[derive(Clone, Debug)]
@@ -44,6 +45,25 @@ pub enum Work {
     Process(process::Spec),
     /// Start nothing: whoever runs the thing, it should be there (`--skip-docker`).
     Expected,
+}
+
+impl Work {
+    /// The signal that asks its processes to stop, and whether it is for the leader alone; `None` where none of them
+    /// outlives its start.
+    pub fn stop_by(&self) -> Option<(Kill, bool)> {
+        match self {
+            Self::Process(spec) => Some((spec.stop_signal.into(), false)),
+            Self::Embedded(spec) => Some((spec.server.stop_signal().into(), true)),
+            Self::Network(_)
+            | Self::Volume(_)
+            | Self::Image(_)
+            | Self::Create(_)
+            | Self::Container(_)
+            | Self::Install(_)
+            | Self::Build(_)
+            | Self::Expected => None,
+        }
+    }
 }
 
 /// What [`Drivers::start`] gets besides the work itself.

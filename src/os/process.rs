@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Who a process is: an id alone names another process once the first is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
@@ -60,6 +62,11 @@ pub fn look(pid: u32) -> Option<Process> {
     platform::one(pid)
 }
 
+/// Whether a process that was written down is still there and has not ended.
+pub fn lives(id: Identity) -> bool {
+    look(id.pid).is_some_and(|p| p.id == id && !p.ended)
+}
+
 /// The environment a process was started with, as `NAME=value` ended by zero bytes. Empty where it may not be read:
 /// another user's, or one that has ended. A program may have written over it.
 pub fn environment(pid: u32) -> Vec<u8> {
@@ -74,6 +81,11 @@ pub fn command(pid: u32) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
+}
+
+/// Who this process is.
+pub fn own() -> Option<Identity> {
+    look(own_id()).map(|process| process.id)
 }
 
 /// The id of this process.
@@ -93,17 +105,23 @@ pub use std::os::windows::io::AsRawHandle as PipeEnd;
 
 /// A signal to send. On Windows each of them ends the process at once: a console program there cannot be asked from
 /// another console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kill {
     /// SIGTERM.
+    #[default]
+    #[serde(rename = "SIGTERM")]
     Term,
     /// SIGINT.
+    #[serde(rename = "SIGINT")]
     Int,
     /// SIGQUIT.
+    #[serde(rename = "SIGQUIT")]
     Quit,
     /// SIGHUP.
+    #[serde(rename = "SIGHUP")]
     Hup,
     /// SIGKILL.
+    #[serde(rename = "SIGKILL")]
     Kill,
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::StateDir;
+use crate::os::boot;
+use crate::os::process::{self, Identity};
 
 /// Who holds a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +17,34 @@ pub struct Holder {
     pub pid: u32,
     /// Its run.
     pub run: String,
+    /// When that process started, in the kernel's own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<u64>,
+    /// The start of the machine that both numbers belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Whether it is the guardian of a run that was killed, which takes down what that run left and then lets go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guardian: bool,
+}
+
+impl Holder {
+    /// This process, on behalf of a run.
+    pub fn this(run: &str) -> Self {
+        Self {
+            pid: process::own_id(),
+            run: run.to_owned(),
+            start: process::own().map(|id| id.start),
+            boot: boot::id(),
+            guardian: false,
+        }
+    }
+
+    /// The process, where the one of that id is still the one that took the lock.
+    pub fn process(&self) -> Option<Identity> {
+        let found = process::look(self.pid).filter(|found| !found.ended && boot::is_this_one(self.boot.as_deref()))?;
+        self.start.is_none_or(|start| start == found.id.start).then_some(found.id)
+    }
 }
 
 /// The lock of a project, held until it is dropped.
@@ -22,6 +52,10 @@ pub struct Holder {
 pub struct Lock {
     _file: File,
 }
+
+/// How often and how long to wait for somebody who only looks at the lock.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What came of asking for the lock.
 #[derive(Debug)]
@@ -38,17 +72,28 @@ impl Lock {
         state.make()?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(state.file("lock"))?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                let text = serde_json::to_string(holder).expect("a holder is plain data");
-                writeln!(file, "{text}")?;
-                Ok(Attempt::Held(Self { _file: file }))
+        for _ in 0..LOOKS {
+            match file.try_lock() {
+                Ok(()) => {
+                    file.set_len(0)?;
+                    file.rewind()?;
+                    let text = serde_json::to_string(holder).expect("a holder is plain data");
+                    writeln!(file, "{text}")?;
+                    return Ok(Attempt::Held(Self { _file: file }));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let taken = read_holder(&mut file);
+                    if taken.as_ref().is_some_and(|taken| taken.process().is_some()) {
+                        return Ok(Attempt::Taken(taken));
+                    }
+                    // Whoever wrote its name is dead: somebody just looks whether the project is held, for which the
+                    // lock is taken for a moment, or has only now taken it.
+                    std::thread::sleep(LOOK);
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::WouldBlock) => Ok(Attempt::Taken(read_holder(&mut file))),
-            Err(TryLockError::Error(error)) => Err(error),
         }
+        Ok(Attempt::Taken(read_holder(&mut file)))
     }
 
     /// Who holds a project now; `Ok(None)` where nobody does.
@@ -91,12 +136,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::of(folder.path());
         assert_eq!(Lock::holder(&state).unwrap(), None);
-        let first = Holder { pid: 7, run: "00000000000a".to_owned() };
+        let first = Holder::this("00000000000a");
         let Attempt::Held(lock) = Lock::take(&state, &first).unwrap() else { panic!("nobody else is there") };
         let Attempt::Taken(who) = Lock::take(&state, &Holder::default()).unwrap() else { panic!("it is taken") };
         assert_eq!(who, Some(first.clone()));
         assert_eq!(Lock::holder(&state).unwrap(), Some(first));
         drop(lock);
         assert_eq!(Lock::holder(&state).unwrap(), None);
+    }
+
+    #[test]
+    fn somebody_who_only_looks_is_no_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::of(folder.path());
+        drop(Lock::take(&state, &Holder { pid: 0, ..Holder::default() }).unwrap());
+        let looker = File::open(state.file("lock")).unwrap();
+        looker.lock_shared().unwrap();
+        let done = std::thread::spawn(move || {
+            std::thread::sleep(LOOK);
+            drop(looker);
+        });
+        assert!(matches!(Lock::take(&state, &Holder::this("00000000000a")).unwrap(), Attempt::Held(_)));
+        done.join().unwrap();
+    }
+
+    #[test]
+    fn a_holder_is_nobody_once_its_process_is_another_or_the_machine_was_restarted() {
+        let me = Holder::this("00000000000a");
+        assert_eq!(me.process(), process::own());
+        assert_eq!(Holder { start: Some(1), ..me.clone() }.process(), None);
+        assert_eq!(Holder { boot: Some("another".to_owned()), ..me }.process(), None);
+        let old: Holder = serde_json::from_str(r#"{"pid":0,"run":"00000000000a"}"#).unwrap();
+        assert!(!old.guardian && old.boot.is_none());
     }
 }

@@ -10,9 +10,15 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::StateDir;
-use crate::event::{Action, Event, EventKind, Handle};
+use crate::event::{Action, Event, EventKind, Exit, Failure, Handle};
 use crate::name::{NodeId, RunId};
-use crate::os::files;
+use crate::os::process::{self, Identity, Kill};
+use crate::os::{boot, files};
+
+/// How much of a line of evidence is kept: a program may print a megabyte without a newline.
+const LINE: usize = 500;
+/// How many lines of a log and how many hints are kept.
+const LINES: usize = 20;
 
 /// What a run started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +27,9 @@ pub struct Record {
     pub run: String,
     /// The process id of its supervisor.
     pub pid: u32,
+    /// The start of the machine that all process ids in here belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// The project.
     pub project: String,
     /// What runs the containers: `docker`, `embedded`, `none`.
@@ -37,33 +46,75 @@ pub struct Record {
     pub services: IndexMap<String, ServiceRecord>,
 }
 
-/// One service of a run.
+/// One service of a run: what `ps`, `why` and the status of the control API show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServiceRecord {
     /// Its phase: `waiting`, `starting`, `probing`, `ready`, `late`, `restarting`, `failed`, `done`, `stopping`, `stopped`.
     pub phase: String,
-    /// The process id, where it is a process.
+    /// The process id, where it is a process: the leader's, which is the id of its group and session too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// When that process started, in the kernel's own unit: an id alone may be another's by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u64>,
+    /// What asks its processes to stop, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopBy>,
     /// The container's name, where it is a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// The ports of this machine that it listens on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
     /// Whether it is this run's own, started or taken over by it; what ran before it is not.
-    #[serde(default)]
     pub ours: bool,
     /// When it was started, RFC 3339; `None` where it does not run, or ran before this run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Milliseconds from its start to its readiness.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_ms: Option<u64>,
     /// How often it was started again.
     pub restarts: u32,
+    /// How it ended the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
     /// Where people reach it, secrets masked.
     pub addresses: Vec<String>,
-    /// What it waits for, or why it failed.
+    /// What it waits for before it may start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting_on: Vec<String>,
+    /// What the last probe said that did not find it ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_probe: Option<String>,
+    /// Why it failed, with the evidence: gone once it is started anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What it waits for, or why it failed, in one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// How the processes of a service are asked to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopBy {
+    /// The signal.
+    pub signal: Kill,
+    /// Whether it is for the leader alone, which tells its own children.
+    pub leader_only: bool,
+}
+
+impl ServiceRecord {
+    /// Who its leader is, where that is known for sure.
+    pub fn leader(&self) -> Option<Identity> {
+        Some(Identity { pid: self.pid?, start: self.start? })
+    }
+
+    /// Forgets what belongs to a life that is over.
+    fn ended(&mut self) {
+        (self.pid, self.start, self.since) = (None, None, None);
+    }
 }
 
 impl Record {
@@ -100,26 +151,54 @@ impl Record {
         let at = self.at(event.at_ms);
         let Some(service) = self.services.get_mut(name.as_str()) else { return false };
         phase.clone_into(&mut service.phase);
-        service.detail = detail;
+        service.detail = detail.map(|detail| clipped(&detail));
+        service.waiting_on.clear();
         match &event.kind {
+            EventKind::Waiting { on, .. } => service.waiting_on = on.iter().map(ToString::to_string).collect(),
             EventKind::Starting { action, .. } => {
                 service.ours = !matches!(action, Action::Keep | Action::Expect);
                 service.since = at.filter(|_| !matches!(action, Action::Keep | Action::Expect | Action::Adopt));
+                (service.last_probe, service.failure) = (None, None);
             }
             EventKind::Started { handle, .. } => {
                 service.pid = if let Handle::Process { pid } = handle { Some(*pid) } else { None };
+                service.start = service.pid.and_then(start_of);
                 service.container = if let Handle::Container { name, .. } = handle { Some(name.clone()) } else { None };
             }
+            EventKind::Probing { answer, .. } => service.last_probe = Some(clipped(answer)),
             EventKind::Ready { elapsed_ms, .. } => service.ready_ms = Some(*elapsed_ms),
-            EventKind::Restarting { attempt, .. } => {
+            EventKind::Restarting { attempt, exit, .. } => {
                 service.restarts = *attempt;
-                (service.pid, service.since) = (None, None);
+                service.last_exit = Some(exit.clone());
+                service.ended();
             }
             EventKind::Completed { .. } => service.since = None,
-            EventKind::Stopped { .. } | EventKind::Failed { .. } => (service.pid, service.since) = (None, None),
+            EventKind::Stopped { exit, .. } => {
+                service.last_exit = Some(exit.clone());
+                service.ended();
+            }
+            EventKind::Failed { failure, .. } => {
+                if let Some(exit) = &failure.exit {
+                    service.last_exit = Some(exit.clone());
+                }
+                service.failure = Some(bounded(failure));
+                service.ended();
+            }
             _ => {}
         }
         true
+    }
+
+    /// Whether its process ids are of this start of the machine. After another they are strangers'.
+    pub fn is_of_this_boot(&self) -> bool {
+        boot::is_this_one(self.boot.as_deref())
+    }
+
+    /// The services' leaders as they were written down; nobody where the machine was started anew since.
+    pub fn leaders(&self) -> impl Iterator<Item = (&str, Identity, StopBy)> {
+        let services = self.services.iter().filter(|_| self.is_of_this_boot());
+        services
+            .filter_map(|(name, service)| Some((name.as_str(), service.leader()?, service.stop.unwrap_or_default())))
     }
 
     /// The moment of an event, RFC 3339.
@@ -153,6 +232,33 @@ impl Record {
     }
 }
 
+/// When a process started that was made a moment ago. devctl makes each the leader of a session, which a stranger that
+/// has its id by now is most likely not.
+fn start_of(pid: u32) -> Option<u64> {
+    process::look(pid).filter(|process| process.session == pid || cfg!(windows)).map(|process| process.id.start)
+}
+
+/// A line of bounded length.
+fn clipped(line: &str) -> String {
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// A failure with evidence of bounded length: the last lines of the log, the first hints.
+fn bounded(failure: &Failure) -> Failure {
+    let from = failure.log_tail.len().saturating_sub(LINES);
+    Failure {
+        message: clipped(&failure.message),
+        last_probe: failure.last_probe.as_deref().map(clipped),
+        first_error: failure.first_error.as_deref().map(clipped),
+        log_tail: failure.log_tail[from..].iter().map(|line| clipped(line)).collect(),
+        hints: failure.hints.iter().take(LINES).map(|hint| clipped(hint)).collect(),
+        ..failure.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,9 +282,15 @@ mod tests {
         for (event, phase, pid, detail) in [
             (EventKind::Waiting { node: node.clone(), on: vec![db] }, "waiting", None, Some("for db")),
             (EventKind::Started { node: node.clone(), handle: Handle::Process { pid: 42 } }, "probing", Some(42), None),
+            (
+                EventKind::Probing { node: node.clone(), answer: "refused".to_owned() },
+                "probing",
+                Some(42),
+                Some("refused"),
+            ),
             (EventKind::Ready { node: node.clone(), elapsed_ms: 5, probe: "http" }, "ready", Some(42), None),
             (
-                EventKind::Restarting { node: node.clone(), attempt: 2, delay_ms: 500, exit },
+                EventKind::Restarting { node: node.clone(), attempt: 2, delay_ms: 500, exit: exit.clone() },
                 "restarting",
                 None,
                 Some("exit code 3"),
@@ -194,7 +306,10 @@ mod tests {
             let api = &record.services["api"];
             assert_eq!((api.phase.as_str(), api.pid, api.detail.as_deref()), (phase, pid, detail));
         }
-        assert_eq!((record.services["api"].restarts, record.services["api"].ready_ms), (2, Some(5)));
+        let api = &record.services["api"];
+        assert_eq!((api.restarts, api.ready_ms, api.last_exit.as_ref()), (2, Some(5), Some(&exit)));
+        assert_eq!(api.failure.as_ref().map(|failure| failure.message.as_str()), Some("gone"));
+        assert_eq!((api.waiting_on.len(), api.last_probe.as_deref()), (0, Some("refused")));
         assert_eq!(record.services["db"], ServiceRecord::default());
     }
 
@@ -237,5 +352,43 @@ mod tests {
         Record::clear(&state).unwrap();
         Record::clear(&state).unwrap();
         assert_eq!(Record::read(&state), None);
+    }
+
+    #[test]
+    fn evidence_is_bounded() {
+        let node = NodeId::Service("api".parse().unwrap());
+        let failure = Failure { message: "x".repeat(9000), log_tail: vec!["y".repeat(9000); 99], ..Failure::default() };
+        let mut record = record();
+        assert!(apply(&mut record, EventKind::Failed { node, failure }));
+        assert!(serde_json::to_string(&record).unwrap().len() < 2 * LINE * LINES);
+    }
+
+    #[test]
+    fn leaders_of_another_start_of_the_machine_are_nobody() {
+        let mut record = record();
+        record.services["api"].pid = Some(42);
+        assert_eq!(record.leaders().count(), 0, "an id alone may be another's");
+        record.services["api"].start = Some(7);
+        let (name, leader, stop) = record.leaders().next().unwrap();
+        assert_eq!((name, leader, stop), ("api", Identity { pid: 42, start: 7 }, StopBy::default()));
+        record.boot = Some("another".to_owned());
+        assert_eq!(record.leaders().count(), usize::from(boot::id().is_none()));
+    }
+
+    #[test]
+    fn a_half_written_record_and_one_of_an_older_devctl_are_read_as_far_as_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::of(folder.path());
+        record().write(&state).unwrap();
+        let whole = files::read(&state.file("run.json")).unwrap();
+        assert_eq!(Record::read(&state), Some(record()));
+        for text in ["", "{", &whole[..whole.len() / 2], "[]", "\0\0\0"] {
+            std::fs::write(state.file("run.json"), text).unwrap();
+            assert_eq!(Record::read(&state), None, "{text}");
+        }
+        let old = r#"{"run":"00000000000a","pid":7,"project":"p","driver":"none","began":"","services":
+            {"api":{"phase":"ready","pid":42,"ready_ms":null,"restarts":0,"addresses":[],"detail":null}}}"#;
+        std::fs::write(state.file("run.json"), old).unwrap();
+        assert_eq!(Record::read(&state).unwrap().services["api"].pid, Some(42));
     }
 }

@@ -54,8 +54,7 @@ pub(super) enum Remark {
 
 /// Takes the project for this run, or says who has it.
 pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
-    let holder = Holder { pid: std::process::id(), run: run.to_string() };
-    match Lock::take(state, &holder).map_err(|error| cannot_lock(state.path(), error))? {
+    match Lock::take(state, &Holder::this(run.as_str())).map_err(|error| cannot_lock(state.path(), error))? {
         Attempt::Held(lock) => Ok(lock),
         Attempt::Taken(holder) => Err(is_up(holder.as_ref())),
     }

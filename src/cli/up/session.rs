@@ -13,12 +13,12 @@ use crate::error::Error;
 use crate::event::{Event, EventKind, Signal, millis};
 use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
-use crate::os::clock;
 use crate::os::signals::Signals;
+use crate::os::{boot, clock};
 use crate::report::{self, Ended, Format, Kind, ServiceRow};
 use crate::stack::{Node, Stack, mask};
 use crate::state::StateDir;
-use crate::state::record::{Record, ServiceRecord};
+use crate::state::record::{Record, ServiceRecord, StopBy};
 
 /// How many chunks of log may wait for a slow terminal before lines are dropped.
 const LOG_CHUNKS: usize = 1024;
@@ -162,8 +162,14 @@ impl Recorder {
 fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: Instant) -> Record {
     let services = stack.services().filter_map(|name| {
         let node = stack.node(&NodeId::Service(name.clone()))?;
-        let service =
-            ServiceRecord { phase: "waiting".to_owned(), addresses: masked(node), ..ServiceRecord::default() };
+        let stop = node.work.stop_by().map(|(signal, leader_only)| StopBy { signal, leader_only });
+        let service = ServiceRecord {
+            phase: "waiting".to_owned(),
+            stop,
+            ports: node.ports.iter().map(|claim| claim.port).collect(),
+            addresses: masked(node),
+            ..ServiceRecord::default()
+        };
         Some((name.to_string(), service))
     });
     // By the wall clock when the command began, which is what events count from.
@@ -171,6 +177,7 @@ fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: In
     Record {
         run: run.to_string(),
         pid: std::process::id(),
+        boot: boot::id(),
         project: stack.project().to_string(),
         driver: driver.to_owned(),
         engine: None,

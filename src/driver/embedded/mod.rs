@@ -24,7 +24,7 @@ pub use error::Error;
 pub use installed::{Installation, Origin};
 pub use spec::{Package, Server, Spec};
 
-use super::process::{Launch, Processes, StopSignal};
+use super::process::{Launch, Processes};
 use super::{Running, StartContext};
 use crate::event::Progress;
 use crate::logs::Stream;
@@ -104,7 +104,7 @@ impl Embedded {
             let place = place.folder.display();
             say(cx, &format!("user `{user}` cannot enter the project's folder: the data live in {place}")).await;
         }
-        let (argv, stop_signal) = match &spec.server {
+        let argv = match &spec.server {
             Server::Postgres { user, password, database, settings } => {
                 let wanted = postgres::Wanted { user, password, database };
                 wanted.check()?;
@@ -118,21 +118,20 @@ impl Embedded {
                 if cluster.prepare(&wanted).await? {
                     say(cx, &format!("made a new PostgreSQL data folder in {}", place.folder.display())).await;
                 }
-                // Fast shutdown: SIGTERM would wait for every client to leave by itself.
-                (cluster.command(settings, spec.ip, spec.port), StopSignal::Int)
+                cluster.command(settings, spec.ip, spec.port)
             }
             Server::Redis { args } => {
                 place.make()?;
                 let mut argv = vec![server.program("redis-server").to_string_lossy().into_owned()];
                 argv.extend(redis::arguments(args, spec.ip, spec.port, &place.folder));
-                (argv, StopSignal::Term)
+                argv
             }
         };
         let launch = Launch {
             argv,
             dir: place.folder,
             env: Vec::new(),
-            stop_signal,
+            stop_signal: spec.server.stop_signal(),
             leader_only: true,
             user: place.user.map(|user| (user.uid, user.gid)),
         };

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::driver::process::StopSignal;
 use crate::name::ServiceName;
 
 /// Which server.
@@ -66,6 +67,15 @@ impl Server {
         match self {
             Self::Postgres { .. } => Package::Postgres,
             Self::Redis { .. } => Package::Redis,
+        }
+    }
+
+    /// The signal that stops it, for its leader alone: a server tells its own children.
+    pub fn stop_signal(&self) -> StopSignal {
+        match self {
+            // Fast shutdown: SIGTERM would wait for every client to leave by itself.
+            Self::Postgres { .. } => StopSignal::Int,
+            Self::Redis { .. } => StopSignal::Term,
         }
     }
 }
