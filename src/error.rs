@@ -89,6 +89,15 @@ impl Error {
         self
     }
 
+    /// The message with its causes and notes, without colours and without the word `error` before it, and the hints:
+    /// for those who print it elsewhere.
+    pub(crate) fn parts(&self) -> (String, Vec<String>) {
+        let text = anstream::adapter::strip_str(&self.body()).to_string();
+        let text = text.trim_end();
+        let message = text.strip_prefix("error: ").unwrap_or(text).to_owned();
+        (message, self.all_hints().map(str::to_owned).collect())
+    }
+
     /// The exit code of devctl.
     pub fn exit_code(&self) -> u8 {
         match self.blame {
@@ -108,6 +117,15 @@ impl Error {
 
     /// The error as it is printed, with colours.
     pub(crate) fn render(&self) -> String {
+        let mut text = self.body();
+        for hint in self.all_hints() {
+            let _ = writeln!(text, "  {HINT}hint:{HINT:#} {}", indented(hint));
+        }
+        text
+    }
+
+    /// What went wrong, with its causes and notes.
+    fn body(&self) -> String {
         let mut text = match &self.what {
             What::Source(error) => chain(error.as_ref()),
             What::Problems(problems) => all_problems(problems),
@@ -115,11 +133,12 @@ impl Error {
         for note in &self.notes {
             let _ = writeln!(text, "  {PLACE}note:{PLACE:#} {}", indented(note));
         }
-        let bug = (self.blame == Blame::Bug).then_some("this is a bug in devctl, please report it with this text");
-        for hint in self.hints.iter().map(String::as_str).chain(bug) {
-            let _ = writeln!(text, "  {HINT}hint:{HINT:#} {}", indented(hint));
-        }
         text
+    }
+
+    fn all_hints(&self) -> impl Iterator<Item = &str> {
+        let bug = (self.blame == Blame::Bug).then_some("this is a bug in devctl, please report it with this text");
+        self.hints.iter().map(String::as_str).chain(bug)
     }
 }
 

@@ -119,9 +119,46 @@ pub enum EventKind {
         /// How it ended.
         exit: Exit,
     },
-    /// Every node of the run is ready or done.
+    /// A workload that runs is about to be stopped and started again.
+    Renewing {
+        /// The node.
+        node: NodeId,
+        /// Why, in a few words.
+        cause: String,
+    },
+    /// A build that was done before failed; what runs was built before and runs on.
+    BuildFailed {
+        /// The node.
+        node: NodeId,
+        /// Everything known about it.
+        failure: Failure,
+    },
+    /// A ready workload failed the checks of its health, too often in a row.
+    Unhealthy {
+        /// The node.
+        node: NodeId,
+        /// What the last check said.
+        answer: String,
+        /// How many checks failed in a row.
+        failures: u32,
+    },
+    /// An unhealthy workload passed a check again.
+    Healthy {
+        /// The node.
+        node: NodeId,
+    },
+    /// The run goes over to another plan. What was not named here is left alone.
+    Applied {
+        /// Services that are new.
+        added: Vec<ServiceName>,
+        /// Services that are made anew.
+        changed: Vec<ServiceName>,
+        /// Services that are no more.
+        removed: Vec<ServiceName>,
+    },
+    /// Every node of the run is ready or done: at the end of the start-up, and each time another plan was applied.
     StackReady {
-        /// Milliseconds since the command began.
+        /// Milliseconds since the command began, or since the plan was applied.
         elapsed_ms: u64,
         /// The services that went on with a warning.
         unready: Vec<ServiceName>,
@@ -283,6 +320,8 @@ pub struct Failure {
 pub enum StopCause {
     /// A signal: the user or the system asked for it.
     Signal(Signal),
+    /// `devctl down`, or another client of the control socket.
+    Command,
     /// A node failed during start-up.
     Failure,
     /// Every workload has ended by itself.

@@ -112,6 +112,9 @@ pub trait Control: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Sends a signal to the workload's first process, and leaves it to that what it means.
+    fn signal(&self, signal: Kill) -> BoxFuture<'static, Result<(), DriverError>>;
+
     /// Kills the workload and everything it started.
     fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>>;
 

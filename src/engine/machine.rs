@@ -6,21 +6,22 @@
 //! - a node starts only when all its needs hold, and nothing starts once a stop began;
 //! - teardown goes against the arrows: a node is stopped or taken back only when whatever needs it is gone;
 //! - every timer that was armed is consumed or void: a phase change voids the timers of the phase before;
-//! - what was there before the run, and what is not ours, is never stopped.
+//! - what was there before the run, and what is not ours, is never stopped, unless somebody names it.
 
-use std::collections::HashSet;
+mod change;
+mod ends;
+mod health;
+mod teardown;
+
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
-use super::backoff::Decision;
-use super::node::{Entry, Epoch, Kind, Life, Phase, Spec};
-use crate::event::{Action, EventKind, Exit, Failure, Handle, Outcome, Progress, Receipt, Signal, StopCause, millis};
+use super::command::Command;
+use super::node::{Entry, Epoch, Life, Phase, Redo, Spec};
+use crate::event::{Action, EventKind, Exit, Failure, Handle, Outcome, Progress, Receipt, Signal, millis};
 use crate::name::NodeId;
-use crate::stack::{OnTimeout, Until};
-
-/// How long a killed workload may take to be gone before devctl stops waiting for it and reports it as left.
-const AFTER_KILL: Duration = Duration::from_secs(10);
+use crate::stack::{Need, OnTimeout};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub enum Input {
     Report(NodeId, Life, Report),
     /// A timer is due.
     Timer(NodeId, Epoch),
+    /// Somebody wants something of the run.
+    Command(Command),
     /// The user or the system wants the run to end.
     Signal(Signal),
     /// The last check is made; this is what should be gone and is not.
@@ -56,6 +59,8 @@ pub enum Report {
     Ready,
     /// The probe says it never will be.
     Never(Failure),
+    /// A check of a ready workload's health passed, or failed and said this.
+    Health(Option<String>),
     /// The workload ended.
     Exited(Exit),
     /// The workload could not be asked to stop, or could not be killed.
@@ -70,12 +75,14 @@ pub enum Report {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Effect {
-    /// Bring the node about.
-    Start(NodeId, Life),
+    /// Bring the node about, in the way the plan says or in a plain restart.
+    Start(NodeId, Life, Action),
     /// Drop its start.
     Cancel(NodeId, Life),
     /// Probe it until there is a final answer.
     Probe(NodeId, Life),
+    /// Check its health from now on.
+    Watch(NodeId, Life),
     /// Ask it to stop.
     Stop(NodeId, Life, Duration),
     /// Kill it.
@@ -96,12 +103,15 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Machine {
     nodes: IndexMap<NodeId, Entry>,
-    began: Instant,
     mode: Mode,
     /// Whether everything was ready once.
     was_ready: bool,
-    /// The first failure decides how the run ends.
-    failed: Option<Outcome>,
+    /// Since when there is something to bring up, until all of it is up.
+    settling: Option<Instant>,
+    /// The first failure decides how the run ends, unless that node was started again since.
+    failed: Option<(NodeId, Outcome)>,
+    /// Spreads out the restarts of several runs.
+    seed: u64,
     /// How often somebody asked for the end: a failure counts, a hang-up does not.
     asked: u32,
     receipt: Receipt,
@@ -119,14 +129,16 @@ enum Mode {
 
 impl Machine {
     /// Makes the machine of a run that began at `began`. `specs` are in an order in which needed nodes come before
-    /// those that need them, and every need names one of them; `stack::resolve` makes sure of both.
-    pub fn new(specs: impl IntoIterator<Item = Spec>, began: Instant) -> Self {
+    /// those that need them, and every need names one of them; `stack::resolve` makes sure of both. `seed`: what the
+    /// jitter of delays is made of.
+    pub fn new(specs: impl IntoIterator<Item = Spec>, began: Instant, seed: u64) -> Self {
         Self {
             nodes: specs.into_iter().map(|spec| (spec.id.clone(), Entry::new(spec))).collect(),
-            began,
             mode: Mode::Idle,
             was_ready: false,
+            settling: Some(began),
             failed: None,
+            seed,
             asked: 0,
             receipt: Receipt::default(),
             out: Vec::new(),
@@ -157,6 +169,7 @@ impl Machine {
                     self.timer(&id, now);
                 }
             }
+            Input::Command(command) => self.command(command, now),
             Input::Signal(signal) => self.signal(signal, now),
             Input::Verified(left) => self.verified(left, now),
         }
@@ -190,15 +203,17 @@ impl Machine {
 
     // ---- start-up ----
 
-    /// Starts whatever can start now and tells what the others wait for.
+    /// Takes the next steps: towards what commands want, and of the start-up. Tells what the others wait for.
     fn advance(&mut self, now: Instant) {
         if self.mode != Mode::Up {
             return self.wind_down();
         }
+        self.follow_restarts();
+        self.pursue(now);
         // One pass is enough: needed nodes come first, and only tasks that are kept are done at once.
         for index in 0..self.nodes.len() {
             let (id, entry) = self.nodes.get_index(index).expect("the index is within bounds");
-            if entry.phase != Phase::Waiting {
+            if entry.phase != Phase::Waiting || entry.then.is_some() {
                 continue;
             }
             let id = id.clone();
@@ -210,42 +225,66 @@ impl Machine {
                 self.emit(EventKind::Waiting { node: id, on: unmet });
             }
         }
-        if !self.was_ready && self.nodes.values().all(Entry::settled) {
-            self.was_ready = true;
-            let unready = self
-                .nodes
-                .values()
-                .filter(|entry| entry.phase == Phase::Late)
-                .filter_map(|entry| entry.spec.id.service().cloned())
-                .collect();
-            let elapsed_ms = millis(now.duration_since(self.began));
-            self.emit(EventKind::StackReady { elapsed_ms, unready });
-            self.end_if_nothing_runs(now);
+        self.settle(now);
+    }
+
+    /// Says so once all that was to be brought up is up. After that, what failed is waited for no more.
+    fn settle(&mut self, now: Instant) {
+        let Some(since) = self.settling else { return };
+        let failed = |entry: &Entry| self.was_ready && entry.phase == Phase::Failed && entry.then.is_none();
+        if !self.nodes.values().all(|entry| entry.settled() || failed(entry)) {
+            return;
         }
+        let unready = self
+            .nodes
+            .values()
+            .filter(|entry| matches!(entry.phase, Phase::Late | Phase::Failed))
+            .filter_map(|entry| entry.spec.id.service().cloned())
+            .collect();
+        self.was_ready = true;
+        self.settling = None;
+        self.emit(EventKind::StackReady { elapsed_ms: millis(now.duration_since(since)), unready });
+        self.end_if_nothing_runs(now);
     }
 
     fn start(&mut self, id: &NodeId, now: Instant) {
+        let entry = &self.nodes[id];
+        let lives = |need: &Need| Some((need.on.clone(), self.nodes.get(&need.on)?.life));
+        let against = entry.spec.needs.iter().filter(|need| need.restart).filter_map(lives).collect();
+        if self.failed.as_ref().is_some_and(|(failed, _)| failed == id) {
+            self.failed = None;
+        }
         let entry = self.entry(id);
         entry.life.0 += 1;
         entry.started = Some(now);
         entry.last_answer = None;
         entry.killed = false;
-        let (life, action) = (entry.life, entry.spec.action);
+        entry.against = against;
+        entry.ready_since = None;
+        entry.unwell = 0;
+        let (life, action) = (entry.life, entry.next);
         if !entry.is_workload() && action == Action::Keep {
             // It is there already: nobody has to be asked.
             entry.enter(Phase::Done);
             return;
         }
+        if entry.is_workload() && action != Action::Expect {
+            entry.next = Action::Start;
+        }
         entry.made = true;
         entry.enter(Phase::Starting);
         self.emit(EventKind::Starting { node: id.clone(), action });
-        self.out.push(Effect::Start(id.clone(), life));
+        self.out.push(Effect::Start(id.clone(), life, action));
     }
 
     fn report(&mut self, id: &NodeId, report: Report, now: Instant) {
         let phase = self.entry(id).phase.clone();
         match (report, phase) {
             (Report::Started(handle), Phase::Starting) => self.started(id, handle, now),
+            (Report::Done, Phase::Starting) if self.entry(id).redo != Redo::No => self.redone(id, None, now),
+            (Report::StartFailed(failure), Phase::Starting) if self.entry(id).redo != Redo::No => {
+                self.redone(id, Some(failure), now);
+            }
             (Report::Done, Phase::Starting) => {
                 let entry = self.entry(id);
                 let elapsed_ms = entry.started.map_or(0, |at| millis(now.duration_since(at)));
@@ -253,9 +292,15 @@ impl Machine {
                 self.emit(EventKind::Completed { node: id.clone(), elapsed_ms });
                 self.advance(now);
             }
+            (Report::StartFailed(_), Phase::Starting) if self.mode == Mode::Up && self.entry(id).then.is_some() => {
+                // Nobody waits for this life any more.
+                self.entry(id).enter(Phase::Stopped);
+                self.advance(now);
+            }
             (Report::StartFailed(failure), Phase::Starting) => self.fail(id, failure, now),
             (Report::Canceled, Phase::Starting) => {
-                self.entry(id).enter(Phase::Gone);
+                let phase = if self.mode == Mode::Up { Phase::Stopped } else { Phase::Gone };
+                self.entry(id).enter(phase);
                 self.advance(now);
             }
             (Report::Progress(progress), Phase::Starting) => {
@@ -270,6 +315,7 @@ impl Machine {
             }
             (Report::Ready, Phase::Probing | Phase::Late) => self.ready(id, now),
             (Report::Never(failure), Phase::Probing | Phase::Late) => self.never(id, failure, now),
+            (Report::Health(answer), Phase::Ready) => self.checked(id, answer, now),
             (Report::Exited(exit), Phase::Probing | Phase::Late | Phase::Ready | Phase::Stopping) => {
                 self.exited(id, exit, now);
             }
@@ -298,6 +344,7 @@ impl Machine {
                 | Report::Answer(_)
                 | Report::Ready
                 | Report::Never(_)
+                | Report::Health(_)
                 | Report::Exited(_)
                 | Report::StopFailed(_)
                 | Report::Undone
@@ -317,6 +364,9 @@ impl Machine {
             // It came up after a stop began; it goes down in its turn.
             return self.wind_down();
         }
+        if self.entry(id).then.is_some() {
+            return self.advance(now);
+        }
         if probe.is_some() {
             self.out.push(Effect::Probe(id.clone(), life));
             self.out.push(Effect::Arm(id.clone(), epoch, limit));
@@ -331,9 +381,13 @@ impl Machine {
         entry.enter(Phase::Ready);
         // What a probe said before is no evidence of anything that happens later.
         entry.last_answer = None;
+        entry.ready_since = Some(now);
         let elapsed_ms = entry.started.map_or(0, |at| millis(now.duration_since(at)));
-        let probe = entry.spec.probe.unwrap_or("started");
+        let (life, probe, watched) = (entry.life, entry.spec.probe.unwrap_or("started"), entry.spec.health.is_some());
         self.emit(EventKind::Ready { node: id.clone(), elapsed_ms, probe });
+        if watched && self.mode == Mode::Up {
+            self.out.push(Effect::Watch(id.clone(), life));
+        }
         self.advance(now);
     }
 
@@ -369,6 +423,7 @@ impl Machine {
             | Phase::Done
             | Phase::Undoing
             | Phase::Failed
+            | Phase::Stopped
             | Phase::Gone => {}
         }
     }
@@ -405,301 +460,6 @@ impl Machine {
             };
             self.go_on_without(id, message, hints, now);
         }
-    }
-
-    // ---- ends and failures ----
-
-    fn exited(&mut self, id: &NodeId, exit: Exit, now: Instant) {
-        let up = self.mode == Mode::Up;
-        let wanted_to_complete = self
-            .nodes
-            .values()
-            .flat_map(|other| &other.spec.needs)
-            .any(|need| need.on == *id && need.until == Until::Completed);
-        let entry = self.entry(id);
-        entry.exit = Some(exit.clone());
-        let (ours, was_probing) = (entry.ours(), matches!(entry.phase, Phase::Probing | Phase::Late));
-        if entry.phase == Phase::Stopping || !up {
-            entry.enter(Phase::Gone);
-            if ours && exit.lost.is_none() {
-                let handle = entry.handle.clone();
-                self.count_stopped(handle.as_ref());
-            }
-            self.emit(EventKind::Stopped { node: id.clone(), exit });
-            return self.advance(now);
-        }
-        if let Some(why) = &exit.lost {
-            // It may well run on, so that another start would only meet it.
-            let message = format!("lost sight of `{id}`: {why}");
-            let failure = Failure { message, exit: Some(exit), environment: true, ..Failure::default() };
-            return self.fail(id, failure, now);
-        }
-        let decision = if ours { entry.restarts.decide(entry.spec.restart, &exit, now) } else { Decision::LetBe };
-        let no_probe = entry.spec.probe.is_none();
-        match decision {
-            Decision::Again { delay, attempt } => {
-                entry.enter(Phase::Backoff);
-                let epoch = entry.epoch;
-                self.out.push(Effect::Arm(id.clone(), epoch, delay));
-                self.emit(EventKind::Restarting { node: id.clone(), attempt, delay_ms: millis(delay), exit });
-            }
-            Decision::LetBe if exit.success() && (no_probe || wanted_to_complete) => {
-                // A job: it did what it was for.
-                entry.enter(Phase::Done);
-                let elapsed_ms = entry.started.map_or(0, |at| millis(now.duration_since(at)));
-                self.emit(EventKind::Completed { node: id.clone(), elapsed_ms });
-                self.advance(now);
-                self.end_if_nothing_runs(now);
-            }
-            Decision::LetBe => {
-                let when = if was_probing { "before it was ready" } else { "by itself" };
-                let message = format!("`{id}` ended {when}: {exit}");
-                let last_probe = entry.last_answer.clone();
-                self.fail(id, Failure { message, exit: Some(exit), last_probe, ..Failure::default() }, now);
-            }
-            Decision::GiveUp { restarts, within } => {
-                let times = if restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
-                let message = format!("`{id}` ended again after {times} within {} s: {exit}", within.as_secs());
-                let last_probe = entry.last_answer.clone();
-                self.fail(id, Failure { message, exit: Some(exit), last_probe, ..Failure::default() }, now);
-            }
-        }
-    }
-
-    /// A node failed and does not run.
-    fn fail(&mut self, id: &NodeId, failure: Failure, now: Instant) {
-        self.entry(id).enter(Phase::Failed);
-        self.condemn(id, failure, now);
-    }
-
-    /// A node failed, running or not. Before the stack was ready that ends the run; afterwards the others stay up.
-    fn condemn(&mut self, id: &NodeId, failure: Failure, now: Instant) {
-        let outcome = if failure.timed_out {
-            Outcome::NotReady
-        } else if failure.environment {
-            Outcome::Environment
-        } else {
-            Outcome::Failed
-        };
-        self.failed.get_or_insert(outcome);
-        self.emit(EventKind::Failed { node: id.clone(), failure });
-        if self.mode != Mode::Up {
-            self.wind_down();
-        } else if self.was_ready {
-            self.end_if_nothing_runs(now);
-        } else {
-            self.stop(StopCause::Failure, now);
-        }
-    }
-
-    /// A run of which nothing runs any more is over.
-    fn end_if_nothing_runs(&mut self, now: Instant) {
-        let over = self.nodes.values().filter(|entry| entry.is_workload()).all(|entry| {
-            matches!(entry.phase, Phase::Done | Phase::Failed | Phase::Gone) || entry.spec.action == Action::Expect
-        });
-        if self.was_ready && self.mode == Mode::Up && over {
-            self.stop(StopCause::AllExited, now);
-        }
-    }
-
-    // ---- teardown ----
-
-    /// The first signal stops gracefully, the second kills, the third waits for nothing. Where a failure began the stop,
-    /// the first signal is the second already: the user sees the stop, and wants it over.
-    ///
-    /// A hang-up begins a stop and never hurries one: a closed terminal sends it more than once, a reader that went
-    /// away counts as one too, and nobody who pressed a key stands behind either. Nor does the first key after it count
-    /// twice: of `devctl up | tee log`, one Ctrl+C ends both, and which of the two devctl hears first is chance.
-    fn signal(&mut self, signal: Signal, now: Instant) {
-        if matches!(self.mode, Mode::Idle | Mode::Up) {
-            return self.stop(StopCause::Signal(signal), now);
-        }
-        let Mode::Stopping { outcome, since, .. } = self.mode else { return };
-        if signal == Signal::Hup {
-            return;
-        }
-        self.asked += 1;
-        match self.asked {
-            0 | 1 => {}
-            2 => {
-                self.mode = Mode::Stopping { outcome, since, kill: true };
-                self.kill_everything();
-                self.wind_down();
-            }
-            // What is left is in the receipt.
-            _ => self.verify(outcome, since),
-        }
-    }
-
-    fn stop(&mut self, cause: StopCause, now: Instant) {
-        let outcome = match (cause, self.failed) {
-            (StopCause::Signal(signal), None) if !self.was_ready => Outcome::Interrupted(signal),
-            (StopCause::Signal(_) | StopCause::AllExited, None) => Outcome::Done,
-            (_, Some(failed)) => failed,
-            (StopCause::Failure, None) => Outcome::Failed,
-        };
-        self.asked = u32::from(cause != StopCause::Signal(Signal::Hup));
-        self.mode = Mode::Stopping { outcome, since: now, kill: false };
-        self.emit(EventKind::StackStopping { cause });
-        for index in 0..self.nodes.len() {
-            let entry = &mut self.nodes[index];
-            match entry.phase {
-                Phase::Waiting | Phase::Backoff => entry.enter(Phase::Gone),
-                Phase::Starting if entry.cancellable() => {
-                    self.out.push(Effect::Cancel(entry.spec.id.clone(), entry.life));
-                }
-                Phase::Starting
-                | Phase::Probing
-                | Phase::Late
-                | Phase::Ready
-                | Phase::Done
-                | Phase::Stopping
-                | Phase::Undoing
-                | Phase::Failed
-                | Phase::Gone => {}
-            }
-        }
-        self.wind_down();
-    }
-
-    /// Whether nothing of a node stands in the way of those it needs.
-    fn cleared(entry: &Entry) -> bool {
-        match entry.phase {
-            Phase::Waiting | Phase::Backoff | Phase::Failed | Phase::Gone => true,
-            Phase::Starting | Phase::Stopping | Phase::Undoing => false,
-            Phase::Probing | Phase::Late | Phase::Ready => !entry.ours(),
-            Phase::Done => match entry.spec.kind {
-                Kind::Task { undo, .. } => !(undo && entry.made && entry.ours()),
-                Kind::Workload { .. } => true,
-            },
-        }
-    }
-
-    /// Takes the next steps of the teardown: whatever is needed, directly or through others, by nothing that is still
-    /// there.
-    fn wind_down(&mut self) {
-        let Mode::Stopping { outcome, since, kill } = self.mode else { return };
-        // Needed nodes come first, so walking backwards meets every node after all that need it.
-        let mut held: HashSet<NodeId> = HashSet::new();
-        for index in (0..self.nodes.len()).rev() {
-            let entry = &self.nodes[index];
-            let (id, is_held) = (entry.spec.id.clone(), held.contains(&entry.spec.id));
-            let cleared = Self::cleared(entry);
-            if is_held || !cleared {
-                held.extend(entry.spec.needs.iter().map(|need| need.on.clone()));
-            }
-            if is_held || cleared {
-                continue;
-            }
-            match entry.phase {
-                Phase::Probing | Phase::Late | Phase::Ready => self.stop_node(&id, kill),
-                Phase::Done => {
-                    let entry = &mut self.nodes[index];
-                    entry.enter(Phase::Undoing);
-                    let life = entry.life;
-                    self.out.push(Effect::Undo(id, life));
-                }
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Backoff
-                | Phase::Stopping
-                | Phase::Undoing
-                | Phase::Failed
-                | Phase::Gone => {}
-            }
-        }
-        if self.nodes.values().all(Self::cleared) {
-            self.verify(outcome, since);
-        }
-    }
-
-    fn stop_node(&mut self, id: &NodeId, kill: bool) {
-        let entry = self.entry(id);
-        entry.enter(Phase::Stopping);
-        let (life, epoch, grace) = (entry.life, entry.epoch, entry.spec.stop_grace);
-        if kill {
-            return self.kill_node(id);
-        }
-        self.emit(EventKind::Stopping { node: id.clone(), grace_ms: millis(grace) });
-        self.out.push(Effect::Stop(id.clone(), life, grace));
-        self.out.push(Effect::Arm(id.clone(), epoch, grace));
-    }
-
-    /// Kills a workload that is in the phase `Stopping`.
-    fn kill_node(&mut self, id: &NodeId) {
-        let entry = self.entry(id);
-        entry.killed = true;
-        entry.enter(Phase::Stopping);
-        let (life, epoch) = (entry.life, entry.epoch);
-        self.emit(EventKind::Killing { node: id.clone() });
-        self.out.push(Effect::Kill(id.clone(), life));
-        self.out.push(Effect::Arm(id.clone(), epoch, AFTER_KILL));
-    }
-
-    fn kill_everything(&mut self) {
-        let running: Vec<NodeId> = self
-            .nodes
-            .values()
-            .rev()
-            .filter(|entry| entry.ours() && entry.runs() && !entry.killed)
-            .map(|entry| entry.spec.id.clone())
-            .collect();
-        for id in running {
-            self.kill_node(&id);
-        }
-    }
-
-    fn kill_or_give_up(&mut self, id: &NodeId, now: Instant) {
-        if self.entry(id).killed {
-            self.give_up(id, format!("`{id}` is still there {} s after it was killed", AFTER_KILL.as_secs()), now);
-        } else {
-            self.kill_node(id);
-        }
-    }
-
-    fn stop_failed(&mut self, id: &NodeId, why: &str, now: Instant) {
-        if self.entry(id).killed {
-            self.give_up(id, format!("`{id}` could not be stopped: {why}"), now);
-        } else {
-            self.kill_node(id);
-        }
-    }
-
-    /// Waits no longer for a workload; the last check tells whether it is really left.
-    fn give_up(&mut self, id: &NodeId, message: String, now: Instant) {
-        self.entry(id).enter(Phase::Gone);
-        self.emit(EventKind::Warning { node: Some(id.clone()), message, hints: Vec::new() });
-        self.advance(now);
-    }
-
-    fn count_stopped(&mut self, handle: Option<&Handle>) {
-        match handle {
-            Some(Handle::Container { .. }) => self.receipt.containers += 1,
-            Some(Handle::Process { .. }) => self.receipt.processes += 1,
-            Some(Handle::External) | None => {}
-        }
-    }
-
-    fn verify(&mut self, outcome: Outcome, since: Instant) {
-        self.mode = Mode::Verifying { outcome, since };
-        self.out.push(Effect::Verify);
-    }
-
-    fn verified(&mut self, left: Vec<String>, now: Instant) {
-        let Mode::Verifying { outcome, since } = self.mode else { return };
-        self.mode = Mode::Over;
-        let outcome = if left.is_empty() || outcome != Outcome::Done { outcome } else { Outcome::Failed };
-        let kept = self
-            .nodes
-            .values()
-            .filter(|entry| entry.is_workload() && entry.spec.action == Action::Keep && entry.runs())
-            .map(|entry| entry.spec.id.to_string())
-            .collect();
-        let elapsed_ms = millis(now.duration_since(since));
-        let receipt = Receipt { kept, left, elapsed_ms, ..std::mem::take(&mut self.receipt) };
-        self.emit(EventKind::Receipt(receipt));
-        self.emit(EventKind::Finished { outcome, exit_code: outcome.exit_code() });
-        self.out.push(Effect::Finish(outcome));
     }
 }
 

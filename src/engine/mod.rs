@@ -4,6 +4,7 @@
 //! touches drivers, probes, timers and signals.
 
 pub mod backoff;
+pub mod command;
 pub mod machine;
 pub mod node;
 pub mod runtime;

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::backoff::Restarts;
-use crate::event::{Action, Exit, Handle};
+use crate::event::{Action, Exit, Failure, Handle};
 use crate::name::NodeId;
-use crate::stack::{Need, OnTimeout, Restart, Until};
+use crate::stack::{HealthAction, Need, OnTimeout, Restart, Until};
 
 /// What the machine has to know of a node; the rest of it is for the drivers.
 #[derive(Clone, Debug)]
@@ -28,6 +28,17 @@ pub struct Spec {
     pub restart: Restart,
     /// How long it has to stop.
     pub stop_grace: Duration,
+    /// What is asked of it once it is ready, where something is.
+    pub health: Option<Liveness>,
+}
+
+/// When a ready workload counts as unhealthy, and what happens then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// After how many failed checks in a row.
+    pub retries: u32,
+    /// What happens then.
+    pub action: HealthAction,
 }
 
 /// The two kinds of nodes.
@@ -78,14 +89,36 @@ pub enum Phase {
     Undoing,
     /// It failed and does not run.
     Failed,
+    /// Somebody stopped it on purpose; it stays so until somebody starts it.
+    Stopped,
     /// Nothing of it is there any more, or it never was, or it is not ours to take away.
     Gone,
+}
+
+/// What becomes of a node once its present life is over.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// It stays stopped.
+    Stay,
+    /// It starts again.
+    Again,
+    /// It starts again, made anew.
+    Replace(Box<Spec>),
+    /// It counts as failed.
+    Fail(Box<Failure>),
+    /// It is of the stack no more.
+    Leave,
 }
 
 /// A node and its state.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) spec: Spec,
+    /// Whether it is ours to stop and to take back. What was there before the run, and what somebody else runs, is not;
+    /// and it does not become ours by being restarted.
+    pub(super) ours: bool,
+    /// What the next start does: what the plan says for the first one, a plain start for the others.
+    pub(super) next: Action,
     pub(super) phase: Phase,
     pub(super) life: Life,
     pub(super) epoch: Epoch,
@@ -101,11 +134,37 @@ pub(super) struct Entry {
     pub(super) killed: bool,
     /// Whether it was ever brought about in this run, so that teardown has something to take back.
     pub(super) made: bool,
+    /// What a command wants to become of it.
+    pub(super) then: Option<Then>,
+    /// Whether the present stop may not take its time.
+    pub(super) hurry: bool,
+    /// The lives of what it was started against, where it has to be restarted with it.
+    pub(super) against: Vec<(NodeId, Life)>,
+    /// Since when it is ready.
+    pub(super) ready_since: Option<Instant>,
+    /// How many checks of its health have failed in a row.
+    pub(super) unwell: u32,
+    /// A task that was done before is being done again, and what came of it before is still there.
+    pub(super) redo: Redo,
+}
+
+/// Whether a task that is being done was done before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Redo {
+    /// It was not.
+    #[default]
+    No,
+    /// It was; a failure leaves what there is.
+    Running,
+    /// It was, and was asked for once more meanwhile.
+    Once,
 }
 
 impl Entry {
     pub(super) fn new(spec: Spec) -> Self {
         Self {
+            ours: !matches!(spec.action, Action::Keep | Action::Expect),
+            next: spec.action,
             spec,
             phase: Phase::Waiting,
             life: Life::default(),
@@ -118,6 +177,12 @@ impl Entry {
             exit: None,
             killed: false,
             made: false,
+            then: None,
+            hurry: false,
+            against: Vec::new(),
+            ready_since: None,
+            unwell: 0,
+            redo: Redo::No,
         }
     }
 
@@ -129,21 +194,24 @@ impl Entry {
 
     /// Whether a need on this node holds.
     pub(super) fn meets(&self, until: Until) -> bool {
-        match until {
-            Until::Started => matches!(self.phase, Phase::Probing | Phase::Late | Phase::Ready | Phase::Done),
-            Until::Ready => matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done),
-            Until::Completed => self.phase == Phase::Done,
-        }
+        // What is about to end is as good as gone.
+        self.then.is_none()
+            && match until {
+                Until::Started => matches!(self.phase, Phase::Probing | Phase::Late | Phase::Ready | Phase::Done),
+                Until::Ready => matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done),
+                Until::Completed => self.phase == Phase::Done,
+            }
     }
 
     /// Whether the start-up is over for this node: nothing more is to be awaited of it.
     pub(super) fn settled(&self) -> bool {
-        matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done)
+        self.then.is_none()
+            && matches!(self.phase, Phase::Late | Phase::Ready | Phase::Done | Phase::Stopped | Phase::Gone)
     }
 
     /// Whether it is ours to stop and to take back.
     pub(super) fn ours(&self) -> bool {
-        !matches!(self.spec.action, Action::Keep | Action::Expect)
+        self.ours
     }
 
     /// Whether a workload of it runs as far as we know.

@@ -9,18 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::command::{Change, Command};
 use super::machine::{Effect, Input, Machine, Report};
-use super::node::{Epoch, Kind, Life, Spec};
+use super::node::{Epoch, Kind, Life, Liveness, Spec};
 use crate::advice::{Advice, Blame};
 use crate::driver::{Control, DriverError, Drivers, Running, StartContext, Started, Work, docker};
-use crate::event::{Event, EventKind, Failure, Handle, Outcome, Signal, millis};
+use crate::event::{Action, Event, EventKind, Failure, Handle, Outcome, Signal, millis};
 use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
 use crate::os::clock;
+use crate::os::process::Kill;
 use crate::plan::{Plan, Step};
-use crate::probe::{self, Verdict};
+use crate::probe::{self, Attempt, Verdict};
 
 /// How many of the last log lines a failure shows.
 const TAIL: usize = 12;
@@ -44,19 +47,46 @@ pub struct Runtime<Sink> {
     pub sink: Sink,
 }
 
+/// What somebody wants of a run that is up.
+pub enum Request {
+    /// Something for the machine to decide.
+    Command(Command),
+    /// Go over to another plan. `changed`: the nodes to make anew, and why; nodes that the run does not have are new.
+    Apply {
+        /// The plan.
+        plan: Plan,
+        /// What is to be made anew.
+        changed: HashMap<NodeId, String>,
+        /// The drivers from now on: the new plan may need an engine that the old one did not.
+        drivers: Arc<Drivers>,
+    },
+    /// Send a signal to a workload and let it do with it what it likes; answers what was wrong with that.
+    Signal {
+        /// The service.
+        node: NodeId,
+        /// The signal.
+        signal: Kill,
+        /// Told whether it was sent.
+        sent: oneshot::Sender<Result<(), String>>,
+    },
+    /// Told once all earlier requests are taken in.
+    Settled(oneshot::Sender<()>),
+}
+
 /// Carries a plan out until the run is over: brings it up, keeps it up, takes it down. `signals` are what ends it; its
-/// senders must live as long as the run.
+/// senders must live as long as the run. `requests` come from other terminals.
 pub async fn run<Sink: FnMut(Event)>(
     plan: Plan,
     runtime: Runtime<Sink>,
     signals: &mut UnboundedReceiver<Signal>,
+    mut requests: UnboundedReceiver<Request>,
 ) -> Outcome {
     let keep = plan.keep;
-    let machine = Machine::new(plan.steps.iter().map(|step| spec_of(step, keep)), runtime.began);
+    let machine = Machine::new(plan.steps.iter().map(|step| spec_of(step, keep)), runtime.began, rand::random());
     let (tell, told) = unbounded_channel();
     let steps = plan.steps.into_iter().map(|step| (step.node.id.clone(), Arc::new(step))).collect();
     let mut engine = Engine { machine, runtime, steps, keep, live: HashMap::new(), timers: BinaryHeap::new(), tell };
-    let outcome = engine.turn(told, signals).await;
+    let outcome = engine.turn(told, signals, &mut requests).await;
     engine.runtime.logs.flush().await;
     outcome
 }
@@ -83,6 +113,7 @@ fn spec_of(step: &Step, keep: bool) -> Spec {
         on_timeout: node.on_timeout,
         restart: node.restart,
         stop_grace: node.stop_grace,
+        health: node.health.as_ref().map(|health| Liveness { retries: health.retries, action: health.action }),
     }
 }
 
@@ -101,6 +132,8 @@ struct Live {
     since: Option<jiff::Timestamp>,
     control: Option<Arc<dyn Control>>,
     probe: Option<AbortHandle>,
+    /// Checks its health, again and again.
+    watch: Option<AbortHandle>,
     /// Whether the probe was ever satisfied.
     ready: bool,
     /// Asks it to stop, again and again.
@@ -109,8 +142,8 @@ struct Live {
 
 impl Live {
     fn stop_probing(&mut self) {
-        if let Some(probe) = self.probe.take() {
-            probe.abort();
+        for task in [self.probe.take(), self.watch.take()].into_iter().flatten() {
+            task.abort();
         }
     }
 
@@ -133,7 +166,12 @@ struct Engine<Sink> {
 }
 
 impl<Sink: FnMut(Event)> Engine<Sink> {
-    async fn turn(&mut self, mut told: UnboundedReceiver<Message>, signals: &mut UnboundedReceiver<Signal>) -> Outcome {
+    async fn turn(
+        &mut self,
+        mut told: UnboundedReceiver<Message>,
+        signals: &mut UnboundedReceiver<Signal>,
+        requests: &mut UnboundedReceiver<Request>,
+    ) -> Outcome {
         let mut input = Input::Begin;
         loop {
             for effect in self.machine.on(input, clock::now()) {
@@ -147,6 +185,11 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                 tokio::select! {
                     biased;
                     Some(signal) = signals.recv() => break Input::Signal(signal),
+                    Some(request) = requests.recv() => {
+                        if let Some(input) = self.take_in(request) {
+                            break input;
+                        }
+                    }
                     message = told.recv() => {
                         let message = message.expect("the engine itself holds a sender");
                         break self.hear(message);
@@ -161,6 +204,51 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         }
     }
 
+    /// Turns a request into an input, where the machine has a say in it.
+    fn take_in(&mut self, request: Request) -> Option<Input> {
+        match request {
+            Request::Command(command) => {
+                self.keep |= matches!(command, Command::Down { keep: true, .. });
+                Some(Input::Command(command))
+            }
+            Request::Apply { plan, changed, drivers } => {
+                self.keep = plan.keep;
+                self.runtime.drivers = drivers;
+                let specs = plan.steps.iter().map(|step| spec_of(step, plan.keep)).collect();
+                for step in plan.steps {
+                    let id = step.node.id.clone();
+                    // What runs unchanged was started by the step there is.
+                    if let (Some(there), false) = (self.steps.get_mut(&id), changed.contains_key(&id)) {
+                        let there = Arc::make_mut(there);
+                        there.node = step.node;
+                    } else {
+                        self.steps.insert(id, Arc::new(step));
+                    }
+                }
+                // Steps of nodes that leave stay: they are still to be stopped and taken back.
+                Some(Input::Command(Command::Apply(Change { specs, changed })))
+            }
+            Request::Signal { node, signal, sent } => {
+                let control = self.live.get(&node).and_then(|live| live.control.clone());
+                let asked = control.map(|control| control.signal(signal));
+                tokio::spawn(async move {
+                    let answer = match asked {
+                        None => Err(format!("`{node}` does not run")),
+                        Some(asked) => asked.await.map_err(|error| describe(&error)),
+                    };
+                    // Whoever asked may have gone away.
+                    let _ = sent.send(answer);
+                });
+                None
+            }
+            Request::Settled(done) => {
+                // The same.
+                let _ = done.send(());
+                None
+            }
+        }
+    }
+
     /// Turns what a task says into an input.
     fn hear(&mut self, message: Message) -> Input {
         match message {
@@ -171,6 +259,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                     Report::Exited(_) => {
                         live.stop_probing();
                         live.stop_asking();
+                        live.control = None;
                     }
                     Report::Started(_)
                     | Report::Done
@@ -179,6 +268,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                     | Report::Progress(_)
                     | Report::Answer(_)
                     | Report::Never(_)
+                    | Report::Health(_)
                     | Report::StopFailed(_)
                     | Report::Undone
                     | Report::UndoFailed(_) => {}
@@ -202,9 +292,10 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Start(id, life) => self.start(id, life),
+            Effect::Start(id, life, action) => self.start(id, life, action),
             Effect::Cancel(id, life) => self.cancel(id, life),
             Effect::Probe(id, life) => self.probe(id, life),
+            Effect::Watch(id, life) => self.watch(id, life),
             Effect::Stop(id, life, grace) => {
                 self.with_control(id.clone(), life, move |control| control.stop(grace));
                 self.ask_again(&id);
@@ -222,7 +313,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         Arc::clone(self.steps.get(id).expect("the machine knows only nodes of the plan"))
     }
 
-    fn start(&mut self, id: NodeId, life: Life) {
+    fn start(&mut self, id: NodeId, life: Life, action: Action) {
         let step = self.step(&id);
         let tell = self.tell.clone();
         if matches!(step.node.work, Work::Expected) {
@@ -245,7 +336,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         let cx = StartContext {
             node: id.clone(),
             run: self.runtime.run.clone(),
-            action: step.action,
+            action,
             existing: step.existing.clone(),
             logs,
             progress,
@@ -296,6 +387,32 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
             let _ = tell.send(Message::Report(node, life, report));
         });
         self.live.entry(id).or_default().probe = Some(task.abort_handle());
+    }
+
+    /// Checks the health of a ready workload until it is stopped or ends.
+    fn watch(&mut self, id: NodeId, life: Life) {
+        let step = self.step(&id);
+        let (Some(health), Some(service)) = (step.node.health.clone(), id.service().cloned()) else { return };
+        let live = self.live.entry(id.clone()).or_default();
+        let cx = probe::Context {
+            service,
+            control: live.control.clone(),
+            logs: self.runtime.logs.clone(),
+            since: live.since,
+        };
+        let tell = self.tell.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(health.interval).await;
+                let answer = match tokio::time::timeout(health.timeout, probe::attempt(&health.probe, &cx)).await {
+                    Ok(Attempt::Ready) => None,
+                    Ok(Attempt::NotYet(answer) | Attempt::Never { message: answer, .. }) => Some(answer),
+                    Err(_) => Some(format!("no answer within {} s", health.timeout.as_secs_f64())),
+                };
+                let _ = tell.send(Message::Report(id.clone(), life, Report::Health(answer)));
+            }
+        });
+        live.watch = Some(task.abort_handle());
     }
 
     /// Stops or kills a workload; a failure to do so is reported, success shows by its end.
@@ -358,7 +475,9 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
 
     fn emit(&mut self, mut kind: EventKind) {
         match &mut kind {
-            EventKind::Failed { node, failure } => self.add_evidence(node, failure),
+            EventKind::Failed { node, failure } | EventKind::BuildFailed { node, failure } => {
+                self.add_evidence(node, failure);
+            }
             EventKind::Receipt(receipt) => receipt.data = self.data(),
             _ => {}
         }

@@ -123,6 +123,65 @@ pub enum Kill {
     /// SIGKILL.
     #[serde(rename = "SIGKILL")]
     Kill,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGWINCH.
+    Winch,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Cont,
+    /// SIGABRT.
+    Abrt,
+    /// SIGALRM.
+    Alrm,
+    /// SIGTSTP.
+    Tstp,
+    /// SIGTTIN.
+    Ttin,
+    /// SIGTTOU.
+    Ttou,
+    /// SIGPIPE.
+    Pipe,
+    /// SIGURG.
+    Urg,
+}
+
+/// The signals by name, as a person types them.
+pub const SIGNALS: &[(&str, Kill)] = &[
+    ("SIGTERM", Kill::Term),
+    ("SIGINT", Kill::Int),
+    ("SIGQUIT", Kill::Quit),
+    ("SIGHUP", Kill::Hup),
+    ("SIGKILL", Kill::Kill),
+    ("SIGUSR1", Kill::Usr1),
+    ("SIGUSR2", Kill::Usr2),
+    ("SIGWINCH", Kill::Winch),
+    ("SIGSTOP", Kill::Stop),
+    ("SIGCONT", Kill::Cont),
+    ("SIGABRT", Kill::Abrt),
+    ("SIGALRM", Kill::Alrm),
+    ("SIGTSTP", Kill::Tstp),
+    ("SIGTTIN", Kill::Ttin),
+    ("SIGTTOU", Kill::Ttou),
+    ("SIGPIPE", Kill::Pipe),
+    ("SIGURG", Kill::Urg),
+];
+
+impl Kill {
+    /// The signal of that name, with or without `SIG`, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = name.to_ascii_uppercase();
+        let bare = name.strip_prefix("SIG").unwrap_or(&name);
+        SIGNALS.iter().find(|(full, _)| &full[3..] == bare).map(|(_, kill)| *kill)
+    }
+
+    /// Its full name: `SIGTERM`.
+    pub fn name(self) -> &'static str {
+        SIGNALS.iter().find(|(_, kill)| *kill == self).map_or("SIGTERM", |(name, _)| name)
+    }
 }
 
 /// Signals one process, if it still is the one that is meant. Answers whether it was there to be signalled.
@@ -138,7 +197,7 @@ pub(super) fn signal_group(group: u32, kill: Kill) -> bool {
 }
 
 #[cfg(unix)]
-fn number(kill: Kill) -> nix::sys::signal::Signal {
+pub(super) fn number(kill: Kill) -> nix::sys::signal::Signal {
     use nix::sys::signal::Signal;
     match kill {
         Kill::Term => Signal::SIGTERM,
@@ -146,6 +205,18 @@ fn number(kill: Kill) -> nix::sys::signal::Signal {
         Kill::Quit => Signal::SIGQUIT,
         Kill::Hup => Signal::SIGHUP,
         Kill::Kill => Signal::SIGKILL,
+        Kill::Usr1 => Signal::SIGUSR1,
+        Kill::Usr2 => Signal::SIGUSR2,
+        Kill::Winch => Signal::SIGWINCH,
+        Kill::Stop => Signal::SIGSTOP,
+        Kill::Cont => Signal::SIGCONT,
+        Kill::Abrt => Signal::SIGABRT,
+        Kill::Alrm => Signal::SIGALRM,
+        Kill::Tstp => Signal::SIGTSTP,
+        Kill::Ttin => Signal::SIGTTIN,
+        Kill::Ttou => Signal::SIGTTOU,
+        Kill::Pipe => Signal::SIGPIPE,
+        Kill::Urg => Signal::SIGURG,
     }
 }
 

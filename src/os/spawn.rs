@@ -194,13 +194,7 @@ mod linux {
     use super::Kill;
 
     pub(super) fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
-        let number = match on_our_death {
-            Kill::Term => libc::SIGTERM,
-            Kill::Int => libc::SIGINT,
-            Kill::Quit => libc::SIGQUIT,
-            Kill::Hup => libc::SIGHUP,
-            Kill::Kill => libc::SIGKILL,
-        };
+        let number = super::super::process::number(on_our_death) as libc::c_int;
         // SAFETY: plain system calls with plain numbers.
         unsafe {
             // Best effort: kernels before 5.11 don't know the call, and std opens everything close-on-exec anyway.

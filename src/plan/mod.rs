@@ -2,6 +2,10 @@
 //!
 //! [`diff`] is a pure function; `up --dry-run` prints its result and the engine carries the same value out.
 
+mod renew;
+
+pub use renew::{Renewal, renew};
+
 use std::fmt;
 use std::time::Duration;
 

@@ -75,6 +75,7 @@ mod tests {
 
     use super::*;
     use crate::driver::{DriverError, ExecOutput, Health};
+    use crate::os::process::Kill;
 
     /// A workload that only knows about its port; the answers are given in turn, the last one for ever.
     struct Claims(Mutex<Vec<Listener>>);
@@ -87,6 +88,10 @@ mod tests {
 
         fn stop(&self, _: Duration) -> BoxFuture<'static, Result<(), DriverError>> {
             unreachable!("a probe stops nothing")
+        }
+
+        fn signal(&self, _: Kill) -> BoxFuture<'static, Result<(), DriverError>> {
+            unreachable!("a probe signals nothing")
         }
 
         fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>> {

@@ -125,8 +125,19 @@ impl Board {
                 }
                 node.handle = None;
             }
+            EventKind::Renewing { node, cause } => {
+                self.node(node).phase = Phase::Restarting(phrase::renewing(cause));
+            }
+            EventKind::Applied { added, removed, .. } => {
+                self.services.retain(|name| !removed.contains(name));
+                let new: Vec<_> = added.iter().filter(|name| !self.services.contains(name)).cloned().collect();
+                self.services.extend(new);
+            }
             EventKind::Note { .. }
             | EventKind::Warning { .. }
+            | EventKind::BuildFailed { .. }
+            | EventKind::Unhealthy { .. }
+            | EventKind::Healthy { .. }
             | EventKind::Removed { .. }
             | EventKind::Receipt(_)
             | EventKind::Finished { .. } => {}
@@ -253,7 +264,7 @@ impl Board {
         let Some(cause) = self.stopping else { return Vec::new() };
         let hurry = match cause {
             StopCause::Signal(_) => "Ctrl+C again to kill",
-            StopCause::Failure | StopCause::AllExited => "Ctrl+C to kill",
+            StopCause::Command | StopCause::Failure | StopCause::AllExited => "Ctrl+C to kill",
         };
         let mut lines = Vec::new();
         let mut later = Vec::new();

@@ -3,7 +3,7 @@
 use super::board::Board;
 use super::{clean, words};
 use crate::event::{Action, Event, EventKind, Exit, Failure, Handle, Outcome, Receipt, Signal, StopCause};
-use crate::name::NodeId;
+use crate::name::{NodeId, ServiceName};
 
 /// What an event is about and what there is to say of it: a first line, and more lines below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
             more: failure_details(node, failure, board).iter().map(Detail::plain).collect(),
         }),
         EventKind::Restarting { node, attempt, delay_ms, exit } => about(node, restarting(*attempt, *delay_ms, exit)),
+        EventKind::Renewing { node, cause } => about(node, renewing(cause)),
+        EventKind::BuildFailed { node, failure } => Some(Phrase {
+            subject: node.to_string(),
+            text: format!("failed, and what was built before runs on: {}", clean::first_line(&failure.message)),
+            more: failure_details(node, failure, board).iter().map(Detail::plain).collect(),
+        }),
+        EventKind::Unhealthy { node, answer, failures } => about(node, unhealthy(answer, *failures)),
+        EventKind::Healthy { node } => about(node, "healthy again".to_owned()),
+        EventKind::Applied { added, changed, removed } => run(applied(added, changed, removed), Vec::new()),
         EventKind::StackReady { elapsed_ms, unready } if unready.is_empty() => {
             run(format!("everything is ready in {}", words::duration(*elapsed_ms)), Vec::new())
         }
@@ -104,6 +113,28 @@ pub(super) fn restarting(attempt: u32, delay_ms: u64, exit: &Exit) -> String {
     format!("ended ({exit}), restart {attempt} in {}", words::duration(delay_ms))
 }
 
+/// `restarting: its configuration changed`.
+pub(super) fn renewing(cause: &str) -> String {
+    let cause = clean::first_line(cause);
+    if cause.is_empty() { "restarting".to_owned() } else { format!("restarting: {cause}") }
+}
+
+/// `unhealthy, 3 checks failed: connection refused`.
+pub(super) fn unhealthy(answer: &str, failures: u32) -> String {
+    let checks = words::count(u64::from(failures), "check", "checks");
+    format!("unhealthy, {checks} failed: {}", clean::first_line(answer))
+}
+
+/// `applying changes: new worker; changed api; removed old`.
+pub(super) fn applied(added: &[ServiceName], changed: &[ServiceName], removed: &[ServiceName]) -> String {
+    let parts: Vec<String> = [("new", added), ("changed", changed), ("removed", removed)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what} {}", words::comma(names)))
+        .collect();
+    if parts.is_empty() { "nothing changed".to_owned() } else { format!("applying changes: {}", parts.join("; ")) }
+}
+
 /// Why a workload is killed: it had its time, or the user would not wait.
 pub(super) fn killing(node: &NodeId, board: &Board) -> String {
     match board.get(node).and_then(|node| node.overdue_ms) {
@@ -147,6 +178,7 @@ pub(super) fn stop_cause(cause: StopCause) -> &'static str {
         StopCause::Signal(Signal::Int) => "Ctrl+C",
         StopCause::Signal(Signal::Term) => "SIGTERM",
         StopCause::Signal(Signal::Hup) => "the terminal is gone (SIGHUP)",
+        StopCause::Command => "`devctl down`",
         StopCause::Failure => "a service failed",
         StopCause::AllExited => "every service has ended",
     }

@@ -188,7 +188,9 @@ impl Pretty {
         match self.board.stopping() {
             None => self.verbose || self.stage != Stage::Starting,
             Some(StopCause::Failure) => self.verbose || is_overdue(),
-            Some(StopCause::Signal(_) | StopCause::AllExited) => self.verbose || is_program() || is_overdue(),
+            Some(StopCause::Signal(_) | StopCause::Command | StopCause::AllExited) => {
+                self.verbose || is_program() || is_overdue()
+            }
         }
     }
 
@@ -257,6 +259,18 @@ impl Pretty {
             EventKind::Restarting { node, attempt, delay_ms, exit } => {
                 self.among_logs(node, WARN, &phrase::restarting(*attempt, *delay_ms, exit))
             }
+            EventKind::Renewing { node, cause } => self.among_logs(node, WARN, &phrase::renewing(cause)),
+            EventKind::Unhealthy { node, answer, failures } => {
+                self.among_logs(node, WARN, &phrase::unhealthy(answer, *failures))
+            }
+            EventKind::BuildFailed { node, failure } => {
+                let reason = clean::first_line(&failure.message);
+                self.among_logs(node, BAD, &format!("failed, and what was built before runs on: {reason}"))
+            }
+            EventKind::Healthy { node } => self.among_logs(node, GOOD, "healthy again"),
+            EventKind::Applied { added, changed, removed } => {
+                format!("{}\n", self.paint.paint(BOLD, &phrase::applied(added, changed, removed)))
+            }
             // While everything is up, a service that comes back or goes is news; before and after, the live lines tell.
             EventKind::Ready { node, elapsed_ms, .. } if self.stage == Stage::Running => {
                 self.among_logs(node, GOOD, &format!("ready in {}", words::duration(*elapsed_ms)))
@@ -311,6 +325,11 @@ impl Reporter for Pretty {
             | EventKind::Completed { .. }
             | EventKind::Failed { .. }
             | EventKind::Restarting { .. }
+            | EventKind::Renewing { .. }
+            | EventKind::BuildFailed { .. }
+            | EventKind::Unhealthy { .. }
+            | EventKind::Healthy { .. }
+            | EventKind::Applied { .. }
             | EventKind::Stopping { .. }
             | EventKind::Killing { .. }
             | EventKind::Stopped { .. }

@@ -52,6 +52,11 @@ impl Trace {
             | EventKind::Probing { .. }
             | EventKind::Failed { .. }
             | EventKind::Restarting { .. }
+            | EventKind::Renewing { .. }
+            | EventKind::BuildFailed { .. }
+            | EventKind::Unhealthy { .. }
+            | EventKind::Healthy { .. }
+            | EventKind::Applied { .. }
             | EventKind::StackStopping { .. }
             | EventKind::Stopping { .. }
             | EventKind::Killing { .. }

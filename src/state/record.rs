@@ -133,6 +133,9 @@ impl Record {
             EventKind::Warning { node: Some(node), message, .. } => (node, "late", Some(message.clone())),
             EventKind::Failed { node, failure } => (node, "failed", Some(failure.message.clone())),
             EventKind::Restarting { node, exit, .. } => (node, "restarting", Some(exit.to_string())),
+            EventKind::Renewing { node, cause } => (node, "restarting", Some(cause.clone())),
+            EventKind::Unhealthy { node, answer, .. } => (node, "unhealthy", Some(answer.clone())),
+            EventKind::Healthy { node } => (node, "ready", None),
             EventKind::Stopping { node, .. } => (node, "stopping", None),
             EventKind::Killing { node } => (node, "killing", None),
             EventKind::Stopped { node, exit } => (node, "stopped", Some(exit.to_string())),
@@ -140,6 +143,8 @@ impl Record {
             | EventKind::RunStarted { .. }
             | EventKind::Note { .. }
             | EventKind::Progress { .. }
+            | EventKind::BuildFailed { .. }
+            | EventKind::Applied { .. }
             | EventKind::StackReady { .. }
             | EventKind::StackStopping { .. }
             | EventKind::Removed { .. }

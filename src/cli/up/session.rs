@@ -106,7 +106,8 @@ pub(super) async fn run(
     };
     let trouble = tell_of_trouble(logs.clone(), tell.clone(), began);
     let runtime = Runtime { drivers, logs, run, adopted, began, sink };
-    let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked), reporter) };
+    let (_requests, requested) = unbounded_channel();
+    let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked, requested), reporter) };
     let (outcome, ()) = tokio::select! {
         ended = run => ended,
         never = trouble => match never {},

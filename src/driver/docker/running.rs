@@ -19,6 +19,7 @@ use super::spec::StartSpec;
 use super::{Docker, connect};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener, Running, StartContext};
 use crate::event::{Exit, Handle};
+use crate::os::process::Kill;
 
 /// How long an engine that does not answer may stay away before it is taken for gone. A restart of an engine that
 /// keeps its containers takes a second or two.
@@ -151,8 +152,13 @@ struct Container {
 }
 
 impl Container {
-    fn signal(&self, signal: &str) -> BoxFuture<'static, Result<(), DriverError>> {
+    /// Sends a signal that is meant to end it.
+    fn end(&self, signal: &str) -> BoxFuture<'static, Result<(), DriverError>> {
         self.asked.send_replace(true);
+        self.send(signal)
+    }
+
+    fn send(&self, signal: &str) -> BoxFuture<'static, Result<(), DriverError>> {
         let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
         async move {
@@ -181,11 +187,15 @@ impl Control for Container {
     /// The kernel drops a signal for the first process of a container that has no handler for it yet, and the engine's
     /// own stop sends it once.
     fn stop_again(&self) -> BoxFuture<'static, Result<(), DriverError>> {
-        self.signal(self.stop_signal.as_deref().filter(|signal| !signal.is_empty()).unwrap_or("SIGTERM"))
+        self.end(self.stop_signal.as_deref().filter(|signal| !signal.is_empty()).unwrap_or("SIGTERM"))
     }
 
     fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>> {
-        self.signal("SIGKILL")
+        self.end("SIGKILL")
+    }
+
+    fn signal(&self, signal: Kill) -> BoxFuture<'static, Result<(), DriverError>> {
+        self.send(signal.name())
     }
 
     fn listener(&self, port: u16) -> Listener {

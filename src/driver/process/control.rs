@@ -12,7 +12,7 @@ use super::supervise::{Ask, Supervised};
 use super::{Launch, once, program};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener};
 use crate::os::ports;
-use crate::os::process::Kill;
+use crate::os::process::{self, Kill};
 use crate::os::spawn::{Order, Spawner};
 
 /// The control of one process.
@@ -38,6 +38,16 @@ impl Control for ProcessControl {
     fn kill(&self) -> BoxFuture<'static, Result<(), DriverError>> {
         let shared = Arc::clone(&self.shared);
         async move { Ok(shared.kill().await?) }.boxed()
+    }
+
+    fn signal(&self, signal: Kill) -> BoxFuture<'static, Result<(), DriverError>> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            // Where it has ended meanwhile, there is nobody who could mind.
+            process::signal(shared.leader(), signal);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn listener(&self, port: u16) -> Listener {

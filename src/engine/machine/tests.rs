@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::stack::{Need, Restart, RestartPolicy};
+use crate::engine::command::Change;
+use crate::engine::node::{Kind, Liveness};
+use crate::event::StopCause;
+use crate::stack::{HealthAction, Need, Restart, RestartPolicy, Until};
 
 const GRACE: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,6 +28,7 @@ fn workload(name: &str, needs: &[(&NodeId, Until)]) -> Spec {
         on_timeout: OnTimeout::Fail,
         restart: Restart::default(),
         stop_grace: GRACE,
+        health: None,
     }
 }
 
@@ -42,7 +46,7 @@ struct Bench {
 impl Bench {
     fn new(specs: Vec<Spec>) -> Self {
         let now = Instant::now();
-        let mut bench = Self { machine: Machine::new(specs, now), now, effects: Vec::new() };
+        let mut bench = Self { machine: Machine::new(specs, now, 0), now, effects: Vec::new() };
         bench.send(Input::Begin);
         bench
     }
@@ -75,7 +79,7 @@ impl Bench {
     }
 
     fn starts(&self) -> Vec<String> {
-        self.pick(|effect| if let Effect::Start(id, _) = effect { Some(id.to_string()) } else { None })
+        self.pick(|effect| if let Effect::Start(id, _, _) = effect { Some(id.to_string()) } else { None })
     }
 
     fn stops(&self) -> Vec<String> {
@@ -354,6 +358,238 @@ fn a_job_that_ends_well_is_done() {
     assert_eq!(bench.starts(), ["api"]);
 }
 
+// ---- commands ----
+
+fn services(names: &[&str]) -> Vec<NodeId> {
+    names.iter().map(|name| service(name)).collect()
+}
+
+fn restart(names: &[&str], build: bool) -> Input {
+    Input::Command(Command::Restart { nodes: services(names), build, cause: "asked for".to_owned() })
+}
+
+/// The chain of database, API and gateway, all of it up.
+fn running_chain() -> Bench {
+    let mut bench = chain();
+    for name in ["db", "api", "gateway"] {
+        bench.up(name);
+    }
+    bench
+}
+
+#[test]
+fn what_is_stopped_stays_stopped_and_what_needs_it_runs_on() {
+    let mut bench = running_chain();
+    bench.send(Input::Command(Command::Stop { nodes: services(&["db"]), kill: false }));
+    assert_eq!(bench.stops(), ["db"]);
+    bench.gone("db");
+    assert_eq!((bench.phase("db"), bench.phase("api")), (Phase::Stopped, Phase::Ready));
+    assert!(bench.starts().is_empty());
+    bench.send(Input::Command(Command::Start(services(&["db"]))));
+    assert_eq!(bench.starts(), ["db"]);
+    bench.up("db");
+    assert!(bench.starts().is_empty(), "the others never stopped");
+    bench.send(Input::Signal(Signal::Int));
+    assert_eq!(bench.stops(), ["gateway"]);
+}
+
+#[test]
+fn a_stop_without_patience_kills() {
+    let mut bench = running_chain();
+    bench.send(Input::Command(Command::Stop { nodes: services(&["api"]), kill: true }));
+    assert_eq!((bench.stops(), bench.kills()), (vec![], vec!["api".to_owned()]));
+    bench.gone("api");
+    assert_eq!(bench.phase("api"), Phase::Stopped);
+    bench.send(Input::Command(Command::Stop { nodes: services(&["db"]), kill: false }));
+    bench.send(Input::Command(Command::Stop { nodes: services(&["db"]), kill: true }));
+    assert_eq!(bench.kills(), ["db"], "the second one does not wait for the grace of the first");
+}
+
+#[test]
+fn of_two_that_restart_the_one_that_needs_the_other_stops_first_and_starts_last() {
+    let mut bench = running_chain();
+    bench.send(restart(&["db", "api"], false));
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!((bench.stops(), bench.starts()), (vec!["db".to_owned()], vec![]));
+    bench.gone("db");
+    assert_eq!(bench.starts(), ["db"]);
+    bench.up("db");
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    assert_eq!(bench.phase("gateway"), Phase::Ready);
+}
+
+#[test]
+fn a_dependant_follows_a_restart_where_that_is_declared() {
+    let (db, api) = (service("db"), service("api"));
+    let follows = |on: &NodeId| Need { restart: true, ..Need::new(on.clone(), Until::Ready) };
+    let mut bench = Bench::new(vec![
+        workload("db", &[]),
+        Spec { needs: vec![follows(&db)], ..workload("api", &[]) },
+        Spec { needs: vec![follows(&api)], ..workload("gateway", &[]) },
+    ]);
+    for name in ["db", "api", "gateway"] {
+        bench.up(name);
+    }
+    bench.send(restart(&["db"], false));
+    assert_eq!(bench.stops(), ["db"]);
+    bench.gone("db");
+    bench.report("db", Report::Started(Handle::Process { pid: 2 }));
+    assert!(bench.stops().is_empty(), "what it needs is not ready yet");
+    bench.report("db", Report::Ready);
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    assert_eq!(bench.stops(), ["gateway"], "and so on down the chain");
+    bench.gone("gateway");
+    bench.up("gateway");
+    assert!(bench.stops().is_empty(), "once is enough");
+}
+
+#[test]
+fn a_build_that_fails_leaves_what_runs_and_one_that_succeeds_restarts_it() {
+    let build = NodeId::Build("api".parse().unwrap());
+    let report = |bench: &mut Bench, report| {
+        let life = bench.machine.nodes[&build].life;
+        bench.send(Input::Report(build.clone(), life, report));
+    };
+    let mut bench = Bench::new(vec![task(build.clone(), false, true), workload("api", &[(&build, Until::Completed)])]);
+    report(&mut bench, Report::Done);
+    bench.up("api");
+    bench.send(restart(&["api"], true));
+    assert_eq!((bench.starts(), bench.stops()), (vec!["build api".to_owned()], vec![]));
+    report(&mut bench, Report::StartFailed(Failure::default()));
+    assert!(bench.stops().is_empty());
+    assert!(bench.events().iter().any(|event| matches!(event, EventKind::BuildFailed { .. })));
+    bench.send(restart(&["api"], true));
+    // Asked for once more in the middle of it: what is being built may be old already.
+    bench.send(restart(&["api"], true));
+    assert!(bench.starts().is_empty());
+    report(&mut bench, Report::Done);
+    assert_eq!((bench.starts(), bench.stops()), (vec!["build api".to_owned()], vec![]));
+    report(&mut bench, Report::Done);
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!(bench.starts(), ["api"]);
+}
+
+#[test]
+fn another_plan_brings_what_is_new_takes_what_is_gone_and_remakes_what_changed() {
+    let db = service("db");
+    let mut bench = running_chain();
+    let specs =
+        vec![workload("db", &[]), workload("api", &[(&db, Until::Ready)]), workload("worker", &[(&db, Until::Ready)])];
+    let changed = HashMap::from([(service("api"), "its command changed".to_owned())]);
+    bench.send(Input::Command(Command::Apply(Change { specs, changed })));
+    assert_eq!((bench.starts(), bench.stops()), (vec!["worker".to_owned()], vec!["gateway".to_owned()]));
+    bench.gone("gateway");
+    assert_eq!((bench.phase("gateway"), bench.stops()), (Phase::Gone, vec!["api".to_owned()]));
+    bench.gone("api");
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    assert_eq!(bench.phase("db"), Phase::Ready);
+    bench.up("worker");
+    assert!(bench.events().iter().any(|event| matches!(event, EventKind::StackReady { .. })));
+    // What is of the stack no more comes back as if it had never been there.
+    bench.send(Input::Command(Command::Apply(Change {
+        specs: vec![workload("db", &[]), workload("gateway", &[(&db, Until::Ready)])],
+        changed: HashMap::new(),
+    })));
+    assert_eq!(bench.starts(), ["gateway"]);
+    assert_eq!(bench.stops(), ["worker", "api"]);
+}
+
+#[test]
+fn a_container_is_made_anew_once_it_has_stopped() {
+    let create = NodeId::Create("db".parse().unwrap());
+    let report = |bench: &mut Bench, report| {
+        let life = bench.machine.nodes[&create].life;
+        bench.send(Input::Report(create.clone(), life, report));
+    };
+    let specs = || vec![task(create.clone(), true, false), workload("db", &[(&create, Until::Completed)])];
+    let mut bench = Bench::new(specs());
+    report(&mut bench, Report::Done);
+    bench.up("db");
+    let mut anew = specs();
+    anew[0].action = Action::Replace;
+    let changed = [create.clone(), service("db")].map(|id| (id, "its image changed".to_owned()));
+    bench.send(Input::Command(Command::Apply(Change { specs: anew, changed: HashMap::from(changed) })));
+    assert_eq!((bench.starts(), bench.stops()), (vec![], vec!["db".to_owned()]));
+    bench.gone("db");
+    let replaced = |effect: &Effect| matches!(effect, Effect::Start(id, _, Action::Replace) if *id == create);
+    assert!(bench.effects.iter().any(replaced), "{:?}", bench.effects);
+    report(&mut bench, Report::Done);
+    assert_eq!(bench.starts(), ["db"]);
+}
+
+#[test]
+fn an_unhealthy_service_is_restarted_and_at_last_given_up() {
+    let health = Some(Liveness { retries: 2, action: HealthAction::Restart });
+    let restart = Restart { max: 1, ..Restart::default() };
+    let mut bench = Bench::new(vec![Spec { health, restart, ..workload("api", &[]) }, workload("db", &[])]);
+    bench.up("db");
+    bench.up("api");
+    let watched = |effect: &Effect| matches!(effect, Effect::Watch(..));
+    assert!(bench.effects.iter().any(watched));
+    let sick = || Report::Health(Some("connection refused".to_owned()));
+    bench.report("api", sick());
+    bench.report("api", Report::Health(None));
+    bench.report("api", sick());
+    assert!(bench.stops().is_empty(), "two in a row it takes");
+    bench.report("api", sick());
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!(bench.starts(), ["api"]);
+    bench.up("api");
+    bench.report("api", sick());
+    bench.report("api", sick());
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!(bench.phase("api"), Phase::Failed);
+    assert_eq!(bench.phase("db"), Phase::Ready);
+}
+
+#[test]
+fn a_warning_is_all_that_comes_of_bad_health_where_that_is_wanted() {
+    let health = Some(Liveness { retries: 1, action: HealthAction::Warn });
+    let mut bench = Bench::new(vec![Spec { health, ..workload("api", &[]) }]);
+    bench.up("api");
+    bench.report("api", Report::Health(Some("500".to_owned())));
+    assert!(bench.stops().is_empty());
+    assert!(bench.events().iter().any(|event| matches!(event, EventKind::Unhealthy { failures: 1, .. })));
+    bench.report("api", Report::Health(Some("500".to_owned())));
+    assert!(bench.events().is_empty(), "once is enough");
+    bench.report("api", Report::Health(None));
+    assert!(bench.events().iter().any(|event| matches!(event, EventKind::Healthy { .. })));
+}
+
+#[test]
+fn a_service_that_was_started_again_after_a_failure_ends_a_run_well() {
+    let mut bench = Bench::new(vec![workload("api", &[]), workload("db", &[])]);
+    bench.up("api");
+    bench.up("db");
+    bench.report("api", Report::Exited(Exit { code: Some(1), ..Exit::default() }));
+    assert_eq!(bench.phase("api"), Phase::Failed);
+    bench.send(Input::Command(Command::Start(services(&["api"]))));
+    bench.up("api");
+    bench.send(Input::Command(Command::Down { kill: false, keep: false }));
+    bench.gone("db");
+    bench.gone("api");
+    assert_eq!(bench.outcome(), Outcome::Done);
+}
+
+#[test]
+fn down_is_as_patient_as_it_is_told() {
+    let mut bench = running_chain();
+    bench.send(Input::Command(Command::Down { kill: false, keep: false }));
+    assert!(bench.events().contains(&EventKind::StackStopping { cause: StopCause::Command }));
+    assert_eq!(bench.stops(), ["gateway"]);
+    bench.send(Input::Command(Command::Down { kill: true, keep: false }));
+    assert_eq!(bench.kills(), ["gateway", "api", "db"]);
+}
+
 // ---- properties ----
 
 /// A plan of up to eight nodes whose needs point backwards, so it has no cycle.
@@ -388,6 +624,7 @@ fn plans() -> impl Strategy<Value = Vec<Spec>> {
                 on_timeout: if flavour == 2 { OnTimeout::Warn } else { OnTimeout::Fail },
                 restart: Restart { policy, ..Restart::default() },
                 stop_grace: GRACE,
+                health: None,
             });
         }
         specs
@@ -398,6 +635,8 @@ fn plans() -> impl Strategy<Value = Vec<Spec>> {
 struct World {
     machine: Machine,
     specs: HashMap<NodeId, Spec>,
+    /// The plan that the run began with.
+    all: Vec<Spec>,
     now: Instant,
     /// What may happen next.
     pending: Vec<Input>,
@@ -415,9 +654,11 @@ impl World {
     fn new(specs: Vec<Spec>) -> Self {
         let now = Instant::now();
         let by_id = specs.iter().map(|spec| (spec.id.clone(), spec.clone())).collect();
+        let all = specs.clone();
         let mut world = Self {
-            machine: Machine::new(specs, now),
+            machine: Machine::new(specs, now, 0),
             specs: by_id,
+            all,
             now,
             pending: Vec::new(),
             running: HashSet::new(),
@@ -462,7 +703,7 @@ impl World {
     fn answer(&mut self, effect: Effect) {
         let exit = || Report::Exited(Exit { code: Some(0), ..Exit::default() });
         match effect {
-            Effect::Start(id, life) => {
+            Effect::Start(id, life, _) => {
                 assert!(!self.stopping, "{id} was started after a stop began");
                 let spec = &self.specs[&id];
                 for need in &spec.needs {
@@ -485,6 +726,7 @@ impl World {
                 self.pending.push(Input::Report(id, life, Report::Canceled));
             }
             Effect::Probe(id, life) => self.pending.push(Input::Report(id, life, Report::Ready)),
+            Effect::Watch(..) => {}
             Effect::Stop(id, life, _) => {
                 assert!(self.specs[&id].action != Action::Keep, "{id} ran before and must be left alone");
                 self.pending.push(Input::Report(id, life, exit()));
@@ -513,6 +755,36 @@ impl World {
         }
     }
 
+    /// Something that somebody at another terminal may want: of services that are ours, so that what ran before has to
+    /// be left alone all the same.
+    fn command(&mut self, pick: usize, which: u8) -> Option<Command> {
+        let ours = |spec: &&Spec| matches!(spec.id, NodeId::Service(_)) && spec.action != Action::Keep;
+        let mut services: Vec<NodeId> = self.specs.values().filter(ours).map(|spec| spec.id.clone()).collect();
+        services.sort();
+        let id = services.get(pick % services.len().max(1))?.clone();
+        let cause = String::new();
+        Some(match (which, pick % 3) {
+            (2, 0) => Command::Stop { nodes: vec![id], kill: false },
+            (2, 1) => Command::Stop { nodes: vec![id], kill: true },
+            (2, _) => Command::Start(vec![id]),
+            (3, 0) => Command::Restart { nodes: services, build: false, cause },
+            (3, _) => Command::Restart { nodes: vec![id], build: false, cause },
+            (_, way) => {
+                // The plan with the service made anew, or without it, or with all that once was.
+                let mut specs: Vec<Spec> = self.all.clone();
+                if way == 0 {
+                    specs.retain(|spec| spec.id != id);
+                    for spec in &mut specs {
+                        spec.needs.retain(|need| need.on != id);
+                    }
+                }
+                let changed = if way == 1 { HashMap::from([(id, cause)]) } else { HashMap::new() };
+                self.specs = self.specs.drain().chain(specs.iter().map(|s| (s.id.clone(), s.clone()))).collect();
+                Command::Apply(Change { specs, changed })
+            }
+        })
+    }
+
     /// Lets one of the pending things happen, or something nobody asked for.
     fn happen(&mut self, pick: usize, surprise: u8) {
         let input = match surprise {
@@ -525,14 +797,21 @@ impl World {
                 let life = self.machine.nodes[&id].life;
                 Input::Report(id, life, Report::Exited(Exit { code: Some(1), ..Exit::default() }))
             }
+            2..=4 if !self.stopping => match self.command(pick, surprise) {
+                Some(command) => Input::Command(command),
+                None => return,
+            },
             _ if self.pending.is_empty() => return,
             _ => self.pending.remove(pick % self.pending.len()),
         };
         // A workload ends once; the world must not report it twice.
-        if let Input::Report(id, _, Report::Exited(_)) = &input
-            && !self.running.contains(id)
+        if let Input::Report(id, life, Report::Exited(_)) = &input
+            && !(self.running.contains(id) && self.machine.nodes[id].life == *life)
         {
             return;
+        }
+        if let Input::Report(id, _, Report::Started(_)) = &input {
+            self.killed.remove(id);
         }
         self.step(input);
     }
