@@ -23,7 +23,7 @@ const USAGE: &str = "stub MODE [ARGS]
   lines TEXT...           print each text as a line, then run
   partial TEXT            print a text without a newline and exit
   exit CODE               exit at once
-  flood BYTES             print numbered lines of 100 bytes, BYTES in all, and exit
+  flood BYTES [singly]    print numbered lines of 100 bytes, BYTES in all, and exit; with `singly` one write for each
   stubborn                say `up`, ignore SIGTERM, SIGINT and SIGHUP, run
   shell SCRIPT            become `sh -c SCRIPT`; $STUB is this program
   escape                  start `sleeper` in a session of its own, then run
@@ -64,7 +64,7 @@ fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "exit" => Ok(ExitCode::from(number::<u8>(args, 0)?)),
-        "flood" => flood(number(args, 0)?),
+        "flood" => flood(number(args, 0)?, args.iter().any(|arg| arg == "singly")),
         "sleeper" => {
             say(&format!("sleeper {}", std::process::id()));
             Ok(sleep())
@@ -134,10 +134,13 @@ fn sleeper() -> io::Result<Command> {
     Ok(command)
 }
 
-fn flood(bytes: u64) -> io::Result<ExitCode> {
+fn flood(bytes: u64, singly: bool) -> io::Result<ExitCode> {
     let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     for i in 0..bytes / 100 {
         writeln!(out, "{i:09} {:x<89}", "")?;
+        if singly {
+            out.flush()?;
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -17,12 +17,15 @@ pub(super) struct Chunk {
     pub(super) at: Timestamp,
     pub(super) bytes: Box<[u8]>,
     pub(super) count: usize,
+    /// Whether there is nothing but printable ASCII, tabs and newlines.
+    pub(super) is_simple: bool,
 }
 
 impl Chunk {
     pub(super) fn new(service: ServiceName, stream: Stream, at: Timestamp, bytes: Box<[u8]>) -> Self {
         let count = memchr::memchr_iter(b'\n', &bytes).count();
-        Self { service, stream, at, bytes, count }
+        let is_simple = is_simple(&bytes);
+        Self { service, stream, at, bytes, count, is_simple }
     }
 
     /// The lines as they came, without `\n` or `\r\n`.
@@ -39,6 +42,22 @@ impl Chunk {
     pub(super) fn line(&self, raw: &[u8]) -> LogLine {
         LogLine { service: self.service.clone(), stream: self.stream, at: self.at, text: text(raw).into_owned() }
     }
+}
+
+/// Whether bytes are printable ASCII, tabs and newlines. Eight at a time: this is asked of everything that is printed.
+fn is_simple(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let simple = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    let (words, rest) = bytes.as_chunks::<8>();
+    let word = |bytes: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*bytes);
+        // A carry or a borrow comes only out of a byte that is found by itself.
+        let above = word | word.wrapping_add(ONES);
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        (above | below) & HIGH == 0 || bytes.iter().all(simple)
+    };
+    words.iter().all(word) && rest.iter().all(simple)
 }
 
 /// Cuts bytes that end with a newline into lines, without `\n` or `\r\n`.
@@ -143,6 +162,19 @@ mod tests {
         ] {
             assert_eq!(without_escapes(with), without);
         }
+    }
+
+    #[test]
+    fn simple_is_printable_ascii_at_every_place() {
+        for byte in 0..=255 {
+            let expected = matches!(byte, b'\t' | b'\n' | 0x20..=0x7e);
+            for place in 0..20 {
+                let mut bytes = [b'x'; 20];
+                bytes[place] = byte;
+                assert_eq!(is_simple(&bytes), expected, "{byte:#x} at {place}");
+            }
+        }
+        assert!(is_simple(b""));
     }
 
     #[test]

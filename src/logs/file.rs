@@ -43,12 +43,16 @@ pub(super) type Trouble = watch::Sender<Option<String>>;
 /// How much is gathered for one `write`: small chunks that arrive together cost one system call.
 const GATHER: usize = 128 * 1024;
 
+/// How many messages are taken before everything gathered is written, however many more wait.
+const BURST: u32 = 32;
+
 /// Writes until every sender is gone.
 pub(super) fn run(folder: PathBuf, rotation: Rotation, trouble: Trouble, mut messages: mpsc::Receiver<Message>) {
     let mut store = Store { folder, rotation, trouble, files: HashMap::new() };
     while let Some(first) = messages.blocking_recv() {
-        let mut next = Some(first);
+        let (mut next, mut taken) = (Some(first), 0);
         while let Some(message) = next {
+            taken += 1;
             match message {
                 Message::Chunk(chunk) => store.add(&chunk),
                 Message::Flush(done) => {
@@ -57,7 +61,8 @@ pub(super) fn run(folder: PathBuf, rotation: Rotation, trouble: Trouble, mut mes
                     let _ = done.send(());
                 }
             }
-            next = messages.try_recv().ok();
+            // A flood of one service must not keep back the few lines of another.
+            next = if taken < BURST { messages.try_recv().ok() } else { None };
         }
         store.write_all();
     }
@@ -204,7 +209,8 @@ fn append(out: &mut Vec<u8>, chunk: &Chunk) {
     let prefix = format!("{:.6} {} ", chunk.at, char::from(letter(chunk.stream)));
     let prefix = prefix.as_bytes();
     out.reserve(chunk.bytes.len() + chunk.count * prefix.len());
-    let plain = memchr2(0x1b, b'\r', &chunk.bytes).is_none() && std::str::from_utf8(&chunk.bytes).is_ok();
+    let plain =
+        chunk.is_simple || memchr2(0x1b, b'\r', &chunk.bytes).is_none() && std::str::from_utf8(&chunk.bytes).is_ok();
     if plain {
         let mut rest = &*chunk.bytes;
         while let Some(end) = memchr(b'\n', rest) {

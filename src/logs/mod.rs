@@ -8,6 +8,7 @@ mod error_line;
 mod file;
 mod frame;
 mod hub;
+mod lines;
 mod queue;
 pub mod read;
 mod ring;
@@ -15,6 +16,7 @@ mod ring;
 pub(crate) use chunk::without_escapes;
 pub use file::Rotation;
 pub use hub::{Hub, LogSink, Subscription};
+pub use lines::Lines;
 
 use crate::name::ServiceName;
 
@@ -45,7 +47,7 @@ pub struct LogLine {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// Lines, oldest first.
-    Lines(Vec<LogLine>),
+    Lines(Lines),
     /// The subscriber was too slow: so many lines are not for it. The files have them.
     Dropped(u64),
 }

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Delivery;
 use super::chunk::Chunk;
+use super::{Delivery, Lines};
+
+/// How many bytes may wait for one subscriber, however few chunks they are: one that never reads costs no more.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A queue between the hub and one subscriber.
 pub(super) struct Queue {
@@ -19,6 +22,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
+    bytes: usize,
     closed: bool,
 }
 
@@ -36,7 +40,8 @@ impl Queue {
     pub(super) fn push(&self, chunk: &Arc<Chunk>) {
         {
             let mut state = self.lock();
-            if state.items.len() < self.capacity {
+            if state.items.len() < self.capacity && (state.bytes == 0 || state.bytes + chunk.bytes.len() <= MAX_BYTES) {
+                state.bytes += chunk.bytes.len();
                 state.items.push_back(Item::Chunk(Arc::clone(chunk)));
             } else if let Some(Item::Dropped(n)) = state.items.back_mut() {
                 *n += chunk.count as u64;
@@ -60,7 +65,10 @@ impl Queue {
             {
                 let mut state = self.lock();
                 match state.items.pop_front() {
-                    Some(Item::Chunk(chunk)) => return Some(Delivery::Lines(chunk.lines_from(0).collect())),
+                    Some(Item::Chunk(chunk)) => {
+                        state.bytes -= chunk.bytes.len();
+                        return Some(Delivery::Lines(Lines::new(chunk)));
+                    }
                     Some(Item::Dropped(n)) => return Some(Delivery::Dropped(n)),
                     None if state.closed => return None,
                     None => {}

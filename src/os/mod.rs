@@ -7,6 +7,7 @@ pub mod env;
 pub mod file_id;
 pub mod files;
 pub mod foreground;
+pub mod pipe;
 pub mod ports;
 pub mod private_file;
 pub mod process;

@@ -40,7 +40,7 @@ pub(super) async fn until_match(pattern: &str, cx: &Context, mut on_change: impl
     on_change(&no_match(pattern));
     while let Some(delivery) = live.recv().await {
         let found = match delivery {
-            Delivery::Lines(lines) => lines.iter().any(|line| line.service == cx.service && matches(&regex, line)),
+            Delivery::Lines(lines) => *lines.service() == cx.service && lines.iter().any(|line| matches(&regex, &line)),
             Delivery::Dropped(_) => in_tail(&regex, cx),
         };
         if found {

@@ -52,7 +52,7 @@ impl<W: Write> Reporter for Json<W> {
         match delivery {
             Delivery::Lines(lines) => {
                 for LogLine { service, stream, at, text } in lines {
-                    self.add(&Extra::Log { service, stream: *stream, at: *at, line: text })?;
+                    self.add(&Extra::Log { service: &service, stream, at, line: &text })?;
                 }
             }
             Delivery::Dropped(count) => self.add(&Extra::LogsDropped { count: *count })?,

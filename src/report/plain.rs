@@ -1,8 +1,9 @@
 //! One plain line per event, without escapes: for files, pipes and CI.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{self, Write};
+
+use memchr::memchr;
 
 use super::board::Board;
 use super::gauge::Gauge;
@@ -22,12 +23,14 @@ pub(super) struct Plain<W> {
     board: Board,
     width: usize,
     gauges: HashMap<NodeId, (Gauge, Option<u64>)>,
+    /// Log lines on their way out.
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Plain<W> {
     pub(super) fn new(out: W, rows: Vec<ServiceRow>, trace: trace::Trace) -> Self {
         let width = rows.iter().map(|row| row.name.as_str().len()).max().unwrap_or(0).max(8);
-        Self { out, rows, trace, board: Board::default(), width, gauges: HashMap::new() }
+        Self { out, rows, trace, board: Board::default(), width, gauges: HashMap::new(), buffer: Vec::new() }
     }
 
     fn stamped(&self, at_ms: u64, subject: &str, text: &str) -> String {
@@ -80,16 +83,30 @@ impl<W: Write> Reporter for Plain<W> {
     }
 
     fn logs(&mut self, delivery: &Delivery) -> io::Result<()> {
-        let mut text = String::new();
+        self.buffer.clear();
         match delivery {
             Delivery::Lines(lines) => {
-                for line in lines {
-                    let _ = writeln!(text, "[{}] {}", line.service, clean::line(&line.text, false));
+                let prefix = format!("[{}] ", lines.service());
+                if let Some(bytes) = lines.simple() {
+                    // A flood is copied, not decoded.
+                    self.buffer.reserve(bytes.len() + lines.len() * prefix.len());
+                    let mut rest = bytes;
+                    while let Some(end) = memchr(b'\n', rest) {
+                        self.buffer.extend_from_slice(prefix.as_bytes());
+                        self.buffer.extend_from_slice(&rest[..=end]);
+                        rest = &rest[end + 1..];
+                    }
+                } else {
+                    for line in lines {
+                        self.buffer.extend_from_slice(prefix.as_bytes());
+                        self.buffer.extend_from_slice(clean::line(&line.text, false).as_bytes());
+                        self.buffer.push(b'\n');
+                    }
                 }
             }
-            Delivery::Dropped(count) => text.push_str(&super::dropped(*count)),
+            Delivery::Dropped(count) => self.buffer.extend_from_slice(super::dropped(*count).as_bytes()),
         }
-        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(&self.buffer)?;
         self.out.flush()
     }
 }

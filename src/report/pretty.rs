@@ -194,12 +194,12 @@ impl Pretty {
         }
     }
 
-    fn hold(&mut self, line: &LogLine) {
+    fn hold(&mut self, line: LogLine) {
         let held = self.held.entry(line.service.clone()).or_default();
         if held.len() == HELD_LINES {
             held.pop_front();
         }
-        held.push_back(line.clone());
+        held.push_back(line);
     }
 
     /// A line about a service among the logs, in the place where its own lines are.
@@ -348,7 +348,7 @@ impl Reporter for Pretty {
             Delivery::Lines(lines) => {
                 for line in lines {
                     if self.shows_lines_of(&line.service) {
-                        let _ = writeln!(text, "{}", self.printer.line(line));
+                        let _ = writeln!(text, "{}", self.printer.line(&line));
                     } else {
                         self.hold(line);
                     }

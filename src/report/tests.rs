@@ -38,7 +38,7 @@ fn exit(code: i32) -> Exit {
 
 fn log(service: &str, stream: Stream, text: &str) -> Delivery {
     let at = "2026-11-20T09:00:00.5Z".parse().unwrap();
-    Delivery::Lines(vec![LogLine { service: name(service), stream, at, text: text.to_owned() }])
+    Delivery::Lines(LogLine { service: name(service), stream, at, text: text.to_owned() }.into())
 }
 
 fn progress(

@@ -8,9 +8,23 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::logs::{LogSink, Stream};
+use crate::os::pipe::{self, ReadEnd};
 
 /// As much as a pipe holds.
 const READ: usize = 64 * 1024;
+
+/// Reads that follow one another faster than this are a flood.
+const FLOOD: Duration = Duration::from_micros(500);
+
+/// How many reads in such a row begin to be gathered.
+const ROW: u32 = 16;
+
+/// How long a flood is left to gather in the pipe: a program that writes each line by itself would otherwise wake
+/// devctl for each.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// What has to gather in that time for the flood to go on.
+const TRICKLE: usize = 2 * 1024;
 
 /// How long a pipe may be silent after its child ended before it is given up.
 const IDLE: Duration = Duration::from_millis(200);
@@ -31,9 +45,10 @@ pub(super) trait Take: Send {
 /// then the pipe is given back, as somebody else still holds it.
 pub(super) async fn pump<R>(mut pipe: R, mut to: impl Take, mut ended: watch::Receiver<bool>) -> Option<R>
 where
-    R: AsyncRead + Unpin + Send,
+    R: AsyncRead + ReadEnd + Unpin + Send,
 {
     let mut buffer = vec![0; READ];
+    let (mut pace, mut wide) = (Pace::default(), false);
     let mut last_call: Option<Instant> = None;
     let held = loop {
         let read = match last_call {
@@ -55,11 +70,51 @@ where
         };
         match read {
             Ok(0) | Err(_) => break false,
-            Ok(n) => to.take(&buffer[..n]).await,
+            Ok(n) => {
+                to.take(&buffer[..n]).await;
+                if pace.gather(n, Instant::now()) {
+                    if !std::mem::replace(&mut wide, true) {
+                        pipe::widen(&pipe);
+                    }
+                    tokio::time::sleep(GATHER).await;
+                }
+            }
         }
     };
     to.end().await;
     held.then_some(pipe)
+}
+
+/// Tells a flood of small writes from everything else.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    row: u32,
+    /// How much was read since the last pause.
+    gathered: usize,
+}
+
+impl Pace {
+    /// Whether to wait before the next read; `n` is what the last one gave.
+    fn gather(&mut self, n: usize, now: Instant) -> bool {
+        self.gathered += n;
+        if n == READ {
+            // There is more.
+            return false;
+        }
+        let last = self.last.replace(now);
+        if self.row >= ROW {
+            if self.gathered < TRICKLE {
+                self.row = 0;
+            }
+        } else if last.is_some_and(|last| now - last < FLOOD) {
+            self.row += 1;
+        } else {
+            self.row = 0;
+        }
+        self.gathered = 0;
+        self.row >= ROW
+    }
 }
 
 /// Takes output into the logs.
@@ -75,5 +130,28 @@ impl Take for ToLogs {
 
     async fn end(&mut self) {
         self.logs.end(self.stream).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_row_of_small_reads_is_left_to_gather() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut read = |n, passed| {
+            now += passed;
+            pace.gather(n, now)
+        };
+        // A line now and then is passed on at once, and so is what fills the buffer.
+        assert!((0..100).all(|_| !read(100, Duration::from_millis(1))));
+        assert!((0..100).all(|_| !read(READ, Duration::ZERO)));
+        // A flood is not; it ends when nearly nothing came during a pause.
+        assert!((0..ROW).all(|i| read(100, Duration::from_micros(2)) == (i + 1 == ROW)));
+        assert!(read(100_000, GATHER));
+        assert!(!read(READ, GATHER));
+        assert!(read(10, Duration::ZERO), "the rest of what filled the buffer");
+        assert!(!read(100, GATHER));
     }
 }
