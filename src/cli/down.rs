@@ -1,6 +1,5 @@
 //! `devctl down`.
 
-use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use futures_util::future::join_all;
@@ -9,7 +8,7 @@ use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::driver::docker::{self, Docker};
 use crate::driver::embedded::Embedded;
-use crate::driver::process::Processes;
+use crate::driver::process::{self as host, Patience, Swept};
 use crate::error::Error;
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{ProjectName, RunId};
@@ -73,7 +72,9 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let run = RunId::from_random(rand::random());
     let _lock = super::up::take_lock(&state, &run)?;
     let mut done = Done { supervisor: stopped, ..Done::default() };
-    done.processes += end_processes(&state, &run, &context).await;
+    let Swept { stopped: ended, left } = end_processes(&state).await;
+    done.processes += ended.len();
+    done.left.extend(left);
     let record = what_is_left_of(record, &state);
     if let Some(away) = away(&engine, &manifest, record.as_ref()) {
         if !done.is_nothing() {
@@ -252,28 +253,15 @@ async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
 }
 
 /// Ends what runs that died left of their processes.
-async fn end_processes(state: &StateDir, run: &RunId, context: &Context) -> usize {
-    let Some(record) = Record::read(state) else { return 0 };
-    let processes = Processes::new(run.clone(), context.env.clone());
-    let mut ended = 0;
-    for dead in record.runs() {
-        ended += processes.sweep(&dead).await.len();
-    }
-    ended
+async fn end_processes(state: &StateDir) -> Swept {
+    let Some(record) = Record::read(state) else { return Swept::default() };
+    host::sweep(&last_run::lost(&record), Patience::LATER).await
 }
 
 /// Stops and removes the project's containers, those that need others first, as their labels tell.
 async fn remove_containers(engine: &Docker, project: &ProjectName, done: &mut Done) -> Result<(), Error> {
-    let mut left = engine.list_project(project).await?;
-    while !left.is_empty() {
-        let needed: HashSet<String> = left.iter().flat_map(|found| found.depends_on.iter().cloned()).collect();
-        let (mut now, mut later): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|found| !needed.contains(&found.service));
-        if now.is_empty() {
-            // Labels that go round in a circle tell no order.
-            std::mem::swap(&mut now, &mut later);
-        }
-        let removals = now.into_iter().map(async |found| (engine.remove_container(&found.id).await, found.name));
+    for level in docker::stop_levels(engine.list_project(project).await?) {
+        let removals = level.into_iter().map(async |found| (engine.remove_container(&found.id).await, found.name));
         for (removed, name) in join_all(removals).await {
             match removed {
                 Ok(()) => done.containers.push(name),
@@ -283,7 +271,6 @@ async fn remove_containers(engine: &Docker, project: &ProjectName, done: &mut Do
                 }
             }
         }
-        left = later;
     }
     Ok(())
 }

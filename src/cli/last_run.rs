@@ -5,9 +5,11 @@ use std::collections::HashSet;
 
 use crate::advice::Blame;
 use crate::driver::docker::{self, Docker};
+use crate::driver::process::{Leader, Lost};
 use crate::error::Error;
 use crate::manifest::{DriverChoice, Manifest};
-use crate::state::record::Record;
+use crate::os::process::Identity;
+use crate::state::record::{Record, StopBy};
 
 /// Whether a run had containers, or was about to.
 pub(super) fn used_docker(record: &Record) -> bool {
@@ -22,6 +24,18 @@ pub(super) fn may_have_containers(manifest: &Manifest, record: Option<&Record>) 
 /// The names of a run's containers.
 pub(super) fn containers(record: &Record) -> impl Iterator<Item = &str> {
     record.services.values().filter_map(|service| service.container.as_deref())
+}
+
+/// The processes of a run that died, as far as it wrote them down. Nobody where the machine was started anew since.
+pub(super) fn lost(record: &Record) -> Lost {
+    let leader = |(service, id, stop): (&str, Identity, StopBy)| Leader {
+        id,
+        service: service.to_owned(),
+        signal: stop.signal,
+        leader_only: stop.leader_only,
+    };
+    // A cookie is of this start of the machine by itself: it is in a living process.
+    Lost { runs: record.runs(), leaders: record.leaders().map(leader).collect() }
 }
 
 /// Says which containers may still run although the engine is away. `command`: what to type once it is back.

@@ -8,6 +8,7 @@ pub mod file_id;
 pub mod files;
 pub mod foreground;
 pub mod pipe;
+pub mod forest;
 pub mod ports;
 pub mod private_file;
 pub mod process;

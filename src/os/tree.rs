@@ -33,7 +33,7 @@ impl Cookie {
         text.filter_map(|e| e.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect()
     }
 
-    fn is_in(&self, environment: &[u8]) -> bool {
+    pub(super) fn is_in(&self, environment: &[u8]) -> bool {
         self.entries.iter().all(|entry| environment.split(|b| *b == 0).any(|variable| variable == entry))
     }
 
@@ -158,6 +158,14 @@ pub fn signal(members: &[Process], kill: Kill) -> Vec<Identity> {
 /// Whether a process is still there and in the group it was seen in.
 fn same(table: &Table, process: &Process) -> bool {
     table.get(process.id.pid).is_some_and(|now| now.id == process.id && now.group == process.group)
+}
+
+/// The service that a process says it belongs to, by its environment.
+pub fn service_of(pid: u32) -> Option<String> {
+    let environment = process::environment(pid);
+    let name = format!("{}=", env_vars::SERVICE);
+    let value = environment.split(|b| *b == 0).find_map(|variable| variable.strip_prefix(name.as_bytes()))?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }
 
 /// A process as a person is told of it: `process 4242 (sleep 100)`.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::Settings;
 use crate::advice::Blame;
-use crate::cli::Context;
+use crate::cli::{Context, last_run};
 use crate::driver::choice::{self, Choice, Wanted, Wish};
 use crate::driver::claim::{self, Claim};
 use crate::driver::docker::{Docker, Observed};
 use crate::driver::embedded::Embedded;
-use crate::driver::process::Processes;
+use crate::driver::process::{self, Patience, Processes, Swept};
 use crate::driver::{Drivers, Work};
 use crate::error::Error;
 use crate::event::Action;
@@ -111,17 +111,21 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
 
 /// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their
 /// containers are adopted by the plan.
-async fn clean_after_the_dead(state: &StateDir, processes: &Processes, notes: &mut Vec<Remark>) -> Dead {
+async fn clean_after_the_dead(state: &StateDir, notes: &mut Vec<Remark>) -> Dead {
     // The lock is ours, so whoever wrote the record is gone.
     let Some(record) = Record::read(state) else { return Dead::default() };
+    if !record.is_of_this_boot() {
+        notes.push(Remark::Note("the machine was restarted while the stack was up".to_owned()));
+    }
+    let Swept { stopped, left } = process::sweep(&last_run::lost(&record), Patience::LATER).await;
+    if !stopped.is_empty() {
+        notes.push(Remark::Note(format!("the last run was killed; stopped what it left: {}", stopped.join(", "))));
+    }
+    if !left.is_empty() {
+        let hints = vec!["it may hold ports and files that the stack needs".to_owned()];
+        notes.push(Remark::Warning(format!("cannot end what the last run left: {}", left.join(", ")), hints));
+    }
     let runs = record.runs();
-    let mut ended = Vec::new();
-    for run in &runs {
-        ended.extend(processes.sweep(run).await);
-    }
-    if !ended.is_empty() {
-        notes.push(Remark::Note(format!("the last run was killed; stopped what it left: {}", ended.join(", "))));
-    }
     let services = record.services.into_iter().filter(|(_, service)| service.ours).map(|(name, _)| name).collect();
     Dead { runs, services }
 }
@@ -212,7 +216,7 @@ pub(super) async fn prepare(
     let processes = Processes::new(run.clone(), env.clone());
     let embedded = Embedded::new(processes.clone(), env.clone());
     let mut notes = Vec::new();
-    let dead = clean_after_the_dead(state, &processes, &mut notes).await;
+    let dead = clean_after_the_dead(state, &mut notes).await;
     let adopted = dead.runs.clone();
     let survey = survey(manifest, settings, dead, env).await?;
     if let Some(engine) = &survey.engine {

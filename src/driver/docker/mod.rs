@@ -8,6 +8,7 @@ mod container;
 mod error;
 mod fate;
 mod image;
+mod leftover;
 mod network;
 mod observe;
 mod output;
@@ -16,10 +17,11 @@ mod shell;
 mod spec;
 
 pub use error::{Error, when_gone};
+pub use leftover::TakenDown;
 pub use shell::ShellSpec;
 pub use spec::{
     ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,
-    ObservedContainer, PortBinding, PullPolicy, StartSpec, VolumeSpec,
+    ObservedContainer, PortBinding, PullPolicy, StartSpec, VolumeSpec, stop_levels,
 };
 
 use std::collections::BTreeMap;
@@ -169,6 +171,23 @@ impl Docker {
     /// not run or is gone.
     pub async fn stop_container(&self, name: &str) -> Result<(), DriverError> {
         Ok(container::stop(self, name).await?)
+    }
+
+    /// Connects to the engine that a run used, by the address it wrote down where the environment leads elsewhere now.
+    pub async fn connect_again(env: &BTreeMap<String, String>, host: &str) -> Result<Self, Error> {
+        match Self::connect(env).await {
+            Ok(engine) if engine.host() == host => return Ok(engine),
+            Ok(_) | Err(_) => {}
+        }
+        let mut env = env.clone();
+        env.insert("DOCKER_HOST".to_owned(), host.to_owned());
+        Self::connect(&env).await
+    }
+
+    /// Takes down what dead runs left, dependents first: their containers by label and those they had only started by
+    /// name, and their networks. They are stopped gracefully within 5 s and removed; `keep`: stopped and no more.
+    pub async fn take_down(&self, runs: &[RunId], started: &[String], keep: bool) -> TakenDown {
+        leftover::take_down(self, runs, started, keep).await
     }
 
     /// See [`super::Drivers::leftovers`].

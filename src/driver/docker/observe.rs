@@ -159,6 +159,30 @@ pub(super) async fn list_project(docker: &Docker, project: &ProjectName) -> Resu
     Ok(in_stop_order(listed).into_iter().map(|item| item.container).collect())
 }
 
+/// The containers that a run made, running or not.
+pub(super) async fn list_run(docker: &Docker, run: &RunId) -> Result<Vec<ObservedContainer>, Error> {
+    list_filtered(docker, &filter("label", [format!("{RUN}={run}")])).await
+}
+
+/// The container of exactly that name.
+pub(super) async fn list_named(docker: &Docker, name: &str) -> Result<Option<ObservedContainer>, Error> {
+    // The filter is a regular expression, and a dot in a name is one too: the answer is looked at again.
+    let listed = list_filtered(docker, &filter("name", [format!("^/{name}$")])).await?;
+    Ok(listed.into_iter().find(|found| found.name == name))
+}
+
+async fn list_filtered(docker: &Docker, filters: &Filters) -> Result<Vec<ObservedContainer>, Error> {
+    let found = containers(docker.client(), filters, true).await;
+    let found = found.map_err(|e| Error::from_call("list the run's containers", e))?;
+    Ok(found.into_iter().filter_map(listed).map(|listed| listed.container).collect())
+}
+
+/// The names of the networks that a run made.
+pub(super) async fn run_networks(docker: &Docker, run: &RunId) -> Result<Vec<String>, Error> {
+    let filters = filter("label", [format!("{RUN}={run}")]);
+    networks(docker, &filters).await.map_err(|e| Error::from_call("list the run's networks", e))
+}
+
 /// Orders so that dependents come before what they depend on, by name among equals. Labels are other people's text: a
 /// cycle among them is broken at the first name rather than refused.
 fn in_stop_order(mut listed: Vec<Listed>) -> Vec<Listed> {

@@ -1,6 +1,6 @@
 //! What the engine is asked for, as plain data. Nothing here knows bollard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -248,4 +248,22 @@ pub struct ObservedContainer {
     pub run: Option<String>,
     /// `com.docker.compose.project.working_dir`.
     pub working_dir: Option<String>,
+}
+
+/// Sorts containers into levels to stop one after the other, each at once: a container comes before those it depends
+/// on. Labels are other people's text: those that go round in a circle make one level.
+pub fn stop_levels(containers: Vec<ObservedContainer>) -> Vec<Vec<ObservedContainer>> {
+    let mut levels = Vec::new();
+    let mut left = containers;
+    while !left.is_empty() {
+        let needed: BTreeSet<String> = left.iter().flat_map(|found| found.depends_on.iter().cloned()).collect();
+        let (mut now, mut later): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|found| !needed.contains(&found.service));
+        if now.is_empty() {
+            std::mem::swap(&mut now, &mut later);
+        }
+        levels.push(now);
+        left = later;
+    }
+    levels
 }

@@ -13,6 +13,7 @@ mod sweep;
 
 pub use error::Error;
 pub use spec::{BuildSpec, EnvSource, EnvVar, Program, Runtime, Spec, StopSignal};
+pub use sweep::{Leader, Lost, Patience, Swept, sweep};
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -164,11 +165,6 @@ impl Processes {
             Ok(()) => Vec::new(),
             Err(_) => self.leftovers(run),
         }
-    }
-
-    /// Ends what is left of the processes of a run that died; answers who they were.
-    pub async fn sweep(&self, run: &RunId) -> Vec<String> {
-        sweep::sweep(run).await
     }
 
     fn env(&self, more: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
