@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::advice::Blame;
 use crate::error::Error;
+use crate::os::launcher::{self, Link, Role};
 use crate::os::{env, files};
 
 /// Brings up a whole development stack from one command, knows when it is really ready, and leaves nothing behind.
@@ -136,19 +137,28 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let link = match &command {
+        // Here, where there is one thread and nothing is open yet.
+        Command::Up(args) if args.in_foreground() => match launcher::split() {
+            Role::Alone => None,
+            Role::Supervisor(link) => Some(link),
+            Role::Launcher(code) => return code,
+        },
+        _ => None,
+    };
     let color = global.color.into();
-    let code = Context::new(global).and_then(|context| run(command, context));
+    let code = Context::new(global).and_then(|context| run(command, context, link));
     ExitCode::from(code.unwrap_or_else(|error| {
         error.print(color);
         error.exit_code()
     }))
 }
 
-fn run(command: Command, context: Context) -> Result<u8, Error> {
+fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Error> {
     match command {
         Command::Completions(args) => completions::run(args.settings()),
         Command::Config(args) => config::run(&args.settings(), &context),
-        Command::Up(args) => block_on(up::run(args.settings(), context)),
+        Command::Up(args) => block_on(up::run(args.settings(), context, link)),
         Command::Down(args) => block_on(down::run(args.settings(), context)),
         Command::Ps(args) => block_on(ps::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),

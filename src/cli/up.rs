@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::manifest::{self, DriverChoice};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
+use crate::os::console::Console;
+use crate::os::launcher::Link;
 use crate::report;
 use crate::stack::Selection;
 use crate::state::StateDir;
@@ -124,6 +126,11 @@ pub(super) struct Settings {
 }
 
 impl Args {
+    /// Whether the stack is to run at this terminal.
+    pub(super) fn in_foreground(&self) -> bool {
+        !self.dry_run
+    }
+
     pub(super) fn settings(self) -> Settings {
         let Self {
             services,
@@ -161,8 +168,8 @@ impl Args {
     }
 }
 
-/// Brings the stack up.
-pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
+/// Brings the stack up. `link` leads to the launcher, where there is one.
+pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>) -> Result<u8, Error> {
     let began = clock::now();
     let mut manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     if settings.dry_run {
@@ -173,7 +180,10 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         // Said before anything of this run is written into the project.
         return Err(prepare::nothing_to_run(&manifest));
     }
-    let mut stop = StopRequests::install()?;
+    let heard =
+        link.map(Link::listen).transpose().map_err(|error| Error::io("cannot listen to the launcher", error))?;
+    let (_console, passed) = heard.map(Console::new).unzip();
+    let mut stop = StopRequests::install(passed)?;
     let state = StateDir::of(&manifest.root);
     let run = RunId::from_random(rand::random());
     // Held until the run is over.

@@ -3,12 +3,16 @@
 
 pub mod boot;
 pub mod clock;
+pub mod console;
 pub mod env;
 pub mod file_id;
 pub mod files;
 pub mod foreground;
-pub mod pipe;
 pub mod forest;
+#[cfg(unix)]
+mod keys;
+pub mod launcher;
+pub mod pipe;
 pub mod ports;
 pub mod private_file;
 pub mod process;

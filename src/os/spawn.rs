@@ -175,8 +175,17 @@ fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
     // A session of its own, not only a group: without a terminal it cannot be stopped by SIGTTIN, and the session is
     // what the whole tree can be found by.
     nix::unistd::setsid()?;
-    // A shell starts background jobs with SIGINT and SIGQUIT ignored, `nohup` ignores SIGHUP, and that is inherited.
-    for each in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE] {
+    // A shell starts background jobs with SIGINT and SIGQUIT ignored, `nohup` ignores SIGHUP, we ourselves ignore SIGTTIN
+    // and SIGTTOU at a terminal, and all of that is inherited.
+    for each in [
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGPIPE,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+    ] {
         // SAFETY: the default action runs no code of ours.
         unsafe { signal(each, SigHandler::SigDfl) }?;
     }

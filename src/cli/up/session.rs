@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::{Event, EventKind, Signal, millis};
 use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
-use crate::os::signals::Signals;
+use crate::os::signals::{Passed, Signals};
 use crate::os::{boot, clock};
 use crate::report::{self, Ended, Format, Kind, ServiceRow};
 use crate::stack::{Node, Stack, mask};
@@ -30,9 +30,10 @@ pub(super) struct StopRequests {
 }
 
 impl StopRequests {
-    /// Installs the signal handlers.
-    pub(super) fn install() -> Result<Self, Error> {
-        let mut signals = Signals::install().map_err(|error| Error::io("cannot install signal handlers", error))?;
+    /// Installs the signal handlers. A launcher's signals are `passed` on.
+    pub(super) fn install(passed: Option<Passed>) -> Result<Self, Error> {
+        let mut signals =
+            Signals::install_with(passed).map_err(|error| Error::io("cannot install signal handlers", error))?;
         let (ask, asked) = unbounded_channel();
         let sender = ask.clone();
         tokio::spawn(async move {
