@@ -2,7 +2,7 @@
 //! two systems have the same `sleep`, `setsid` and `yes`; with this one they do.
 #![expect(clippy::print_stdout, reason = "printing is what a stub service is for")]
 
-use std::io::{self, Write};
+use std::io::{self, BufRead as _, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,15 +22,25 @@ use devctl::os::signals::Signals;
 const USAGE: &str = "stub MODE [ARGS]
   lines TEXT...           print each text as a line, then run
   partial TEXT            print a text without a newline and exit
+  binary BYTES            print every byte there is, again and again, BYTES in all, and exit
+  mute                    close standard output and standard error, run
   exit CODE               exit at once
-  flood BYTES [singly]    print numbered lines of 100 bytes, BYTES in all, and exit; with `singly` one write for each
+  crash CODE MILLIS       say `up`, exit after a while
+  slow START STOP         say `up` after START milliseconds; told to end, do so STOP milliseconds later and say `bye`
+  flood BYTES [each]      print numbered lines of 100 bytes, BYTES in all, and exit; in writes of 64 KiB, with `each` in
+                          one write for each line
+  eat MIB                 take so much memory and use it, say `full`, run
   stubborn                say `up`, ignore SIGTERM, SIGINT and SIGHUP, run
+  kind KIND               be a child of one of four kinds, each process of which says `pid PID` and no more: `plain`;
+                          `grand` is a shell that waits for a plain one; `setsid` has a plain one in a session of its
+                          own; `stub` is stubborn
   shell SCRIPT            become `sh -c SCRIPT`; $STUB is this program
   escape                  start `sleeper` in a session of its own, then run
   daemon [clean] [exit]   start `sleeper` by a double fork in a session of its own; with `clean` without environment;
-                          then run, or with `exit` exit
+                          then run, or with `exit` exit: the sleeper holds standard output open
   sleeper                 say `sleeper PID` and run for an hour
   listen PORT [MILLIS]    listen on 127.0.0.1 after a while, say `listening`, run
+  serve PORT [REQUESTS]   say `listening`, answer HTTP with `ok`; after so many requests exit with code 3
   signals                 print the signals that devctl hears, the third ends it
   supervise LOGS ARGS...  run this program with ARGS as a service of devctl that keeps its logs in the folder LOGS, say
                           `leader PID`, wait for its end, say `peak KIB` of memory (Linux)";
@@ -64,7 +74,21 @@ fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "exit" => Ok(ExitCode::from(number::<u8>(args, 0)?)),
-        "flood" => flood(number(args, 0)?, args.iter().any(|arg| arg == "singly")),
+        "binary" => binary(number(args, 0)?),
+        "crash" => {
+            say("up");
+            std::thread::sleep(Duration::from_millis(number(args, 1)?));
+            Ok(ExitCode::from(number::<u8>(args, 0)?))
+        }
+        "slow" => runtime()?.block_on(slow(number(args, 0)?, number(args, 1)?)),
+        "flood" => flood(number(args, 0)?, args.get(1).is_some_and(|arg| arg == "each")),
+        "eat" => {
+            // Bytes that are not zero: pages that were never written to are none.
+            let _eaten = vec![1_u8; number::<usize>(args, 0)? * 1024 * 1024];
+            say("full");
+            Ok(sleep())
+        }
+        "serve" => serve(number(args, 0)?, number(args, 1).ok()),
         "sleeper" => {
             say(&format!("sleeper {}", std::process::id()));
             Ok(sleep())
@@ -85,7 +109,18 @@ fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
         }),
         "supervise" => runtime()?.block_on(supervise(args)),
         #[cfg(unix)]
-        "stubborn" => unix::stubborn(),
+        "stubborn" => {
+            unix::ignore_signals()?;
+            say("up");
+            Ok(sleep())
+        }
+        #[cfg(unix)]
+        "mute" => {
+            unix::close_outputs();
+            Ok(sleep())
+        }
+        #[cfg(unix)]
+        "kind" => kind(args.first().map_or("", String::as_str)),
         #[cfg(unix)]
         "shell" => Err(unix::shell(&args.join(" "))),
         #[cfg(unix)]
@@ -134,15 +169,83 @@ fn sleeper() -> io::Result<Command> {
     Ok(command)
 }
 
-fn flood(bytes: u64, singly: bool) -> io::Result<ExitCode> {
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+#[cfg(unix)]
+fn kind(kind: &str) -> io::Result<ExitCode> {
+    let plain = || {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["kind", "plain"]).stdin(Stdio::null());
+        io::Result::Ok(command)
+    };
+    match kind {
+        "plain" => {}
+        "grand" => return Err(unix::shell("echo pid $$; \"$STUB\" kind plain & wait")),
+        "setsid" => {
+            unix::in_own_session(&mut plain()?).spawn()?;
+        }
+        "stub" => unix::ignore_signals()?,
+        _ => return Err(io::Error::other(USAGE)),
+    }
+    say(&format!("pid {}", std::process::id()));
+    Ok(sleep())
+}
+
+fn flood(bytes: u64, each: bool) -> io::Result<ExitCode> {
+    // Standard output itself gathers lines, and so does its lock: the file below it does not.
+    let mut out = io::BufWriter::with_capacity(if each { 100 } else { 64 * 1024 }, unbuffered()?);
     for i in 0..bytes / 100 {
         writeln!(out, "{i:09} {:x<89}", "")?;
-        if singly {
-            out.flush()?;
-        }
     }
     out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(unix)]
+fn unbuffered() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd as _;
+    Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+}
+
+#[cfg(not(unix))]
+fn unbuffered() -> io::Result<io::Stdout> {
+    Ok(io::stdout())
+}
+
+fn binary(bytes: usize) -> io::Result<ExitCode> {
+    let all: Vec<u8> = (0..=u8::MAX).cycle().take(bytes).collect();
+    let mut out = unbuffered()?;
+    out.write_all(&all)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn slow(start: u64, stop: u64) -> io::Result<ExitCode> {
+    tokio::time::sleep(Duration::from_millis(start)).await;
+    let mut signals = Signals::install()?;
+    say("up");
+    signals.recv().await;
+    tokio::time::sleep(Duration::from_millis(stop)).await;
+    say("bye");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(port: u16, requests: Option<u64>) -> io::Result<ExitCode> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    say("listening");
+    let mut served = 0;
+    for stream in listener.incoming() {
+        let mut stream = io::BufReader::new(stream?);
+        let mut line = String::new();
+        // A request of ours has no body: its end is an empty line. Whoever only knocks is not counted.
+        while stream.read_line(&mut line)? > 0 && !line.ends_with("\r\n\r\n") {}
+        if !line.is_empty() {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+            stream.get_mut().write_all(answer.as_bytes())?;
+            served += 1;
+            if requests.is_some_and(|requests| served >= requests) {
+                return Ok(ExitCode::from(3));
+            }
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -191,18 +294,25 @@ mod unix {
     #![expect(unsafe_code, reason = "a process has to be prepared between fork and exec")]
 
     use std::io;
+    use std::os::fd::{FromRawFd as _, OwnedFd};
     use std::os::unix::process::CommandExt;
-    use std::process::{Command, ExitCode};
+    use std::process::Command;
 
     use nix::sys::signal::{SigHandler, Signal, signal};
 
-    pub(super) fn stubborn() -> io::Result<ExitCode> {
+    pub(super) fn ignore_signals() -> io::Result<()> {
         for each in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             // SAFETY: ignoring a signal runs no code of ours.
             unsafe { signal(each, SigHandler::SigIgn) }?;
         }
-        super::say("up");
-        Ok(super::sleep())
+        Ok(())
+    }
+
+    pub(super) fn close_outputs() {
+        for output in [1, 2] {
+            // SAFETY: both are open, and nothing is printed after this.
+            drop(unsafe { OwnedFd::from_raw_fd(output) });
+        }
     }
 
     pub(super) fn shell(script: &str) -> io::Error {

@@ -355,6 +355,64 @@ async fn the_exit_code_is_told() {
     assert_eq!(run.start(&["exit", "42"]).await.end().await.code, Some(42));
 }
 
+#[tokio::test]
+async fn one_that_takes_its_time_to_end_is_given_it() {
+    let run = Run::new();
+    let mut service = run.start(&["slow", "0", "300"]).await;
+    service.line("up").await;
+    service.control.stop(LONG).await.unwrap();
+    service.line("bye").await;
+    assert_eq!(service.end().await.code, Some(0), "nobody hurried it");
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn one_that_closes_its_outputs_is_still_a_service() {
+    let run = Run::new();
+    let service = run.start(&["mute"]).await;
+    let pid = service.pid;
+    // Linux tells which files a process has open.
+    #[cfg(target_os = "linux")]
+    until(|| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() <= 1).await;
+    assert!(alive(pid));
+    assert_eq!(run.processes.leftovers(&run.id).len(), 1);
+    service.control.stop(LONG).await.unwrap();
+    assert_eq!(service.end().await, TERMINATED);
+    run.assert_gone();
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_become_lines_and_hold_nobody_up() {
+    let run = Run::new();
+    let service = run.start(&["binary", "1000000"]).await;
+    assert_eq!(service.end().await.code, Some(0));
+    assert!(!run.hub.tail(&"api".parse().unwrap(), 1).is_empty());
+}
+
+#[tokio::test]
+async fn one_that_crashes_at_a_request_has_answered_it() {
+    let run = Run::new();
+    let port = "22212";
+    let mut service = run.start(&["serve", port, "2"]).await;
+    service.line("listening").await;
+    for _ in 0..2 {
+        let answer = within(reqwest::get(format!("http://127.0.0.1:{port}/"))).await.unwrap();
+        assert_eq!(within(answer.text()).await.unwrap(), "ok");
+    }
+    assert_eq!(service.end().await.code, Some(3));
+    let service = run.start(&["crash", "7", "20"]).await;
+    assert_eq!(service.end().await.code, Some(7));
+}
+
+#[tokio::test]
+async fn one_that_eats_memory_ends_when_it_is_told_to() {
+    let run = Run::new();
+    let mut service = run.start(&["eat", "64"]).await;
+    service.line("full").await;
+    service.control.stop(LONG).await.unwrap();
+    assert_eq!(service.end().await, TERMINATED);
+}
+
 /// 200 MB through a supervisor of its own, as memory is counted per process.
 #[test]
 fn a_flood_is_kept_whole_in_flat_memory() {
