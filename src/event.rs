@@ -5,12 +5,43 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::name::{NodeId, ProjectName, RunId, ServiceName};
 
+/// A word of devctl's own: the name of a driver, a probe or a unit.
+pub type Word = &'static str;
+
+/// The words that events are known to carry.
+const WORDS: [Word; 15] = [
+    "docker",
+    "embedded",
+    "none",
+    "postgres",
+    "redis",
+    "http",
+    "tcp",
+    "exec",
+    "log",
+    "container",
+    "started",
+    "process",
+    "bytes",
+    "crates",
+    "lines",
+];
+
+/// Reads a word. One that is not known here stays in memory for as long as the program runs: only a client of the
+/// control socket meets one, of a devctl that knows more, and there are few.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let known = WORDS.into_iter().find(|known| *known == text);
+    Ok(known.unwrap_or_else(|| Box::leak(text.into_boxed_str())))
+}
+
 /// What happened, and when, counted from the moment the command began.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Milliseconds since the command began.
     pub at_ms: u64,
@@ -20,7 +51,7 @@ pub struct Event {
 }
 
 /// The kinds of events, in the order a run meets them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// The stack is resolved and the run begins.
@@ -30,7 +61,8 @@ pub enum EventKind {
         /// The identity of this run.
         run: RunId,
         /// What runs the containers: `docker`, `embedded` or `none`.
-        driver: &'static str,
+        #[serde(deserialize_with = "word")]
+        driver: Word,
         /// Why that driver was chosen, one line.
         why: String,
         /// The services of this run, in the order of the manifest.
@@ -92,7 +124,8 @@ pub enum EventKind {
         /// Milliseconds from the node's start to its readiness.
         elapsed_ms: u64,
         /// The probe that decided it, `started` where there is none.
-        probe: &'static str,
+        #[serde(deserialize_with = "word")]
+        probe: Word,
     },
     /// A task is done.
     Completed {
@@ -204,7 +237,7 @@ pub enum EventKind {
 }
 
 /// What the plan does with a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It does not exist: bring it about.
@@ -222,7 +255,7 @@ pub enum Action {
 }
 
 /// How far a pull, a download or a build is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// What is being done now: `downloading`, `extracting`, `compiling serde`.
     pub what: String,
@@ -233,11 +266,12 @@ pub struct Progress {
     /// Units in all; 0 when not known.
     pub total: u64,
     /// The unit: `bytes` or `crates`.
-    pub unit: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub unit: Word,
 }
 
 /// What a running workload is known by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Handle {
     /// A container.
@@ -257,8 +291,7 @@ pub enum Handle {
 }
 
 /// How a workload ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
     /// The exit code, where it ended by itself.
     pub code: Option<i32>,
@@ -293,8 +326,7 @@ impl std::fmt::Display for Exit {
 }
 
 /// Everything known about a node that failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// One line: what failed and the value it failed on.
     pub message: String,
@@ -315,7 +347,7 @@ pub struct Failure {
 }
 
 /// Why a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
     /// A signal: the user or the system asked for it.
@@ -329,7 +361,7 @@ pub enum StopCause {
 }
 
 /// The signals that end a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
     /// Ctrl+C.
@@ -352,7 +384,7 @@ impl Signal {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Everything was ready and everything is stopped.
@@ -389,7 +421,7 @@ impl Outcome {
 }
 
 /// What a run stopped, kept and left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// Containers that were stopped and removed.
     pub containers: u32,

@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A name that a file or the command line gave and that breaks the rules for its kind.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -42,6 +43,34 @@ macro_rules! text_newtype {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
+            }
+        }
+
+        as_parsed_text!($name);
+    };
+}
+
+/// What is written as text is read by parsing it, so that no other program can hand in a name that breaks the rules.
+macro_rules! as_parsed_text {
+    ($name:ident) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string" })
             }
         }
     };
@@ -178,11 +207,33 @@ impl fmt::Display for NodeId {
     }
 }
 
+impl FromStr for NodeId {
+    type Err = NameError;
+
+    /// Reads what [`Display`](fmt::Display) writes. No name of a service has a space in it.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once(' ') {
+            None => Self::Service(text.parse()?),
+            Some(("network", name)) => Self::Network(name.into()),
+            Some(("volume", name)) => Self::Volume(name.into()),
+            Some(("image", name)) => Self::Image(name.into()),
+            Some(("container", name)) => Self::Create(name.parse()?),
+            Some(("install", name)) => Self::Install(name.into()),
+            Some(("build", name)) => Self::Build(name.parse()?),
+            Some(_) => {
+                return Err(NameError { kind: "node", name: text.to_owned(), rule: "is of a kind nobody knows" });
+            }
+        })
+    }
+}
+
 impl Serialize for NodeId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
+
+as_parsed_text!(NodeId);
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +246,18 @@ mod tests {
         }
         for bad in ["", "-db", "a b", "a/b", "$(x)", "ä"] {
             assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_read_as_it_was_written() {
+        for text in
+            ["network n_default", "volume v", "image a/b:1", "container db", "install redis", "build api", "api"]
+        {
+            assert_eq!(text.parse::<NodeId>().unwrap().to_string(), text);
+        }
+        for bad in ["", "planet mars", "container ../x", "build "] {
+            assert!(bad.parse::<NodeId>().is_err(), "{bad}");
         }
     }
 
