@@ -22,6 +22,7 @@ pub mod stack;
 
 // Faces: people and other programs.
 mod cli;
+pub mod control;
 pub mod data;
 pub mod error;
 pub mod report;

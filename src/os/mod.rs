@@ -17,6 +17,7 @@ pub mod ports;
 pub mod private_file;
 pub mod process;
 pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod tree;

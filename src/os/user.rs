@@ -39,6 +39,12 @@ pub fn current_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
+/// The id of the user devctl runs as: there are no numbers here.
+#[cfg(not(unix))]
+pub fn current_uid() -> u32 {
+    0
+}
+
 /// Finds a user without privileges; `None` where the machine has none.
 #[cfg(unix)]
 pub fn unprivileged() -> Option<User> {
