@@ -84,6 +84,13 @@ pub struct ServiceName(Arc<str>);
 
 text_newtype!(ServiceName);
 
+impl ServiceName {
+    /// The service that this is a further replica of: `api` of `api#2`.
+    pub fn replica_of(&self) -> Option<&str> {
+        self.0.split_once('#').map(|(service, _)| service)
+    }
+}
+
 impl FromStr for ServiceName {
     type Err = NameError;
 

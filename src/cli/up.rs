@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+mod outlet;
 mod prepare;
 mod session;
+mod supervisor;
 
 use clap::ValueEnum;
 
 use self::prepare::Prepared;
 pub(super) use self::prepare::take_lock;
-use self::session::StopRequests;
+use self::session::{Session, StopRequests, View};
 use super::{Context, duration, output};
 use crate::error::Error;
 use crate::manifest::{self, DriverChoice};
@@ -187,7 +189,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
     let state = StateDir::of(&manifest.root);
     let run = RunId::from_random(rand::random());
     // Held until the run is over.
-    let _lock = prepare::take_lock(&state, &run)?;
+    let lock = prepare::take_lock(&state, &run)?;
     let notes = prepare::first_run(&mut manifest, &context)?;
     let prepared = tokio::select! {
         biased;
@@ -196,5 +198,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env) => prepared?,
     };
     let prepared = Prepared { notes: notes.into_iter().chain(prepared.notes).collect(), ..prepared };
-    session::run(prepared, run, state, settings.format, &context, began, &mut stop).await
+    let view = View::Here(settings.format);
+    let session = Session { run, state, lock: &lock, settings, view, context: &context, began };
+    session::run(prepared, session, &mut stop).await
 }

@@ -5,6 +5,7 @@
 //! docs/control-api.md tells other programs.
 
 pub mod event_log;
+pub mod server;
 pub mod socket;
 pub mod wire;
 

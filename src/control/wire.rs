@@ -112,6 +112,8 @@ pub enum State {
     Probing,
     /// It does what it is for.
     Ready,
+    /// It was ready, and fails the checks of its health.
+    Unhealthy,
     /// It was not ready in time; the run went on without it.
     Late,
     /// It ended and will be started again.
@@ -130,11 +132,12 @@ pub enum State {
 
 impl State {
     /// All states, in the order of a service's life.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Waiting,
         Self::Starting,
         Self::Probing,
         Self::Ready,
+        Self::Unhealthy,
         Self::Late,
         Self::Restarting,
         Self::Failed,
@@ -151,6 +154,7 @@ impl State {
             Self::Starting => "starting",
             Self::Probing => "probing",
             Self::Ready => "ready",
+            Self::Unhealthy => "unhealthy",
             Self::Late => "late",
             Self::Restarting => "restarting",
             Self::Failed => "failed",
@@ -171,7 +175,7 @@ impl fmt::Display for State {
 impl ServiceStatus {
     /// What the record of a run tells of a service.
     pub fn of_record(service: &str, record: &ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, ours: _, since, ready_ms, restarts, addresses, detail } = record;
+        let ServiceRecord { phase, pid, container, ours: _, since, ready_ms, restarts, addresses, detail, .. } = record;
         Self {
             service: service.to_owned(),
             // The record's words are the same; one that is not known is of a service that nothing was heard of yet.

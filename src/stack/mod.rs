@@ -153,6 +153,27 @@ pub struct Selection {
     pub profiles: Vec<String>,
 }
 
+impl Selection {
+    /// Asks for more. All services are asked for where none is named.
+    pub fn add(&mut self, services: Vec<ServiceName>, groups: Vec<String>, profiles: Vec<String>, no_deps: bool) {
+        let everything = |services: &[ServiceName], groups: &[String]| services.is_empty() && groups.is_empty();
+        if everything(&self.services, &self.groups) || everything(&services, &groups) {
+            (self.services, self.groups, self.no_deps) = (Vec::new(), Vec::new(), false);
+        } else {
+            self.no_deps &= no_deps;
+            self.services.extend(services);
+            self.groups.extend(groups);
+        }
+        self.profiles.extend(profiles);
+        for list in [&mut self.groups, &mut self.profiles] {
+            list.sort();
+            list.dedup();
+        }
+        self.services.sort();
+        self.services.dedup();
+    }
+}
+
 /// What stands behind the services of the Compose files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Infra {

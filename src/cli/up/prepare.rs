@@ -19,8 +19,8 @@ use crate::driver::{Drivers, Work};
 use crate::error::Error;
 use crate::event::Action;
 use crate::manifest::{self, DriverChoice, Manifest};
-use crate::name::{NodeId, RunId};
-use crate::plan::{self, Dead, Now, Plan};
+use crate::name::{NodeId, RunId, ServiceName};
+use crate::plan::{self, Dead, Now, Plan, Renewal};
 use crate::report;
 use crate::scaffold::env_file;
 use crate::stack::{self, Infra, PortClaim, Stack};
@@ -176,6 +176,77 @@ pub(super) async fn survey(
         }
     }
     Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine, orphans })
+}
+
+impl Survey {
+    /// What is to be done.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What a run that is up needs to go over to this plan: the services with their addresses, and its drivers, with
+    /// an engine where it had none and needs one now.
+    pub(super) fn into_parts(
+        self,
+        drivers: &Arc<Drivers>,
+        driver: &'static str,
+    ) -> (Vec<(ServiceName, Vec<String>)>, Arc<Drivers>, &'static str, Plan) {
+        let rows = self
+            .stack
+            .nodes()
+            .filter_map(|node| if let NodeId::Service(name) = &node.id { Some((name.clone(), node)) } else { None })
+            .map(|(name, node)| (name, node.addresses.iter().map(|address| stack::mask(address)).collect()))
+            .collect();
+        let (drivers, driver) = match (&drivers.docker, self.engine) {
+            (None, Some(engine)) => {
+                let Drivers { docker: _, embedded, process } = drivers.as_ref();
+                let docker = Some(engine);
+                (Arc::new(Drivers { docker, embedded: embedded.clone(), process: process.clone() }), self.driver)
+            }
+            (_, _) if driver == "none" => (Arc::clone(drivers), self.driver),
+            (_, _) => (Arc::clone(drivers), driver),
+        };
+        (rows, drivers, driver, self.plan)
+    }
+}
+
+/// Looks at what is there and plans, for a run that is up. What runs its containers stays what it is.
+pub(super) async fn survey_again(
+    manifest: &Manifest,
+    settings: &Settings,
+    driver: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<Survey, Error> {
+    if manifest.services.is_empty() && manifest.compose.services.is_empty() {
+        return Err(nothing_to_run(manifest));
+    }
+    let driver = match driver {
+        "docker" => Some(DriverChoice::Docker),
+        "embedded" => Some(DriverChoice::Embedded),
+        _ => settings.driver,
+    };
+    survey(manifest, &Settings { driver, ..settings.clone() }, Dead::default(), env).await
+}
+
+/// Makes sure that the ports are free which a plan opens and the one that is being carried out does not.
+pub(super) async fn check_new_ports(
+    survey: &Survey,
+    now: &Plan,
+    renewal: &Renewal,
+    env: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let mut new = survey.plan.clone();
+    new.steps.retain(|step| match &step.node.id {
+        NodeId::Service(name) => renewal.added.contains(name) || renewal.changed.contains(name),
+        _ => false,
+    });
+    for step in &mut new.steps {
+        // What it has, or what leaves, gives its ports back before they are needed.
+        let ours = now.steps.iter().flat_map(|step| &step.node.ports);
+        let ours: Vec<PortClaim> = ours.copied().collect();
+        step.node.ports.retain(|claim| !ours.contains(claim));
+    }
+    check_ports(&new, &survey.observed, survey.engine.as_ref(), env).await
 }
 
 /// What a dry run shows: the plan, and what would keep `up` from carrying it out now.

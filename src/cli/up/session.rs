@@ -1,16 +1,25 @@
 //! A run from its first event to its last: engine, reporter, record and signals, wired together.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::Settings;
+use super::outlet::Outlet;
 use super::prepare::{Prepared, Remark};
+use super::supervisor::{Current, Shared, Supervisor};
+use crate::advice::Advice as _;
 use crate::cli::Context;
+use crate::control::server::Server;
+use crate::control::socket::Socket;
 use crate::driver::Work;
 use crate::engine::runtime::{self, Runtime};
 use crate::error::Error;
-use crate::event::{Event, EventKind, Signal, millis};
+use crate::event::{Event, EventKind, Signal};
 use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
 use crate::os::signals::{Passed, Signals};
@@ -18,6 +27,7 @@ use crate::os::{boot, clock};
 use crate::report::{self, Ended, Format, Kind, ServiceRow};
 use crate::stack::{Node, Stack, mask};
 use crate::state::StateDir;
+use crate::state::lock::Lock;
 use crate::state::record::{Record, ServiceRecord, StopBy};
 
 /// How many chunks of log may wait for a slow terminal before lines are dropped.
@@ -48,28 +58,51 @@ impl StopRequests {
     }
 }
 
+/// Where a run is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// At the terminal it was started from, or wherever its standard output leads.
+    Here(Format),
+    /// Only through the control socket.
+    Elsewhere,
+}
+
+/// What a session is made of, besides what was prepared.
+pub(super) struct Session<'a> {
+    pub(super) run: RunId,
+    pub(super) state: StateDir,
+    pub(super) lock: &'a Lock,
+    pub(super) settings: Settings,
+    pub(super) view: View,
+    pub(super) context: &'a Context,
+    pub(super) began: Instant,
+}
+
 /// Runs what was prepared until it is over; answers with the exit code.
-pub(super) async fn run(
-    prepared: Prepared,
-    run: RunId,
-    state: StateDir,
-    format: Format,
-    context: &Context,
-    began: Instant,
-    stop: &mut StopRequests,
-) -> Result<u8, Error> {
+pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut StopRequests) -> Result<u8, Error> {
     let Prepared { stack, plan, drivers, driver, why, adopted, notes } = prepared;
-    let logs = Hub::new(Some(state.logs()));
-    let (tell, told) = unbounded_channel();
-    let options = report::Options {
-        rows: rows(&stack),
-        needs: stack.nodes().map(|node| (node.id.clone(), node.needs.iter().map(|n| n.on.clone()).collect())).collect(),
-        verbose: false,
-        color: context.color,
+    let Session { run, state, lock, settings, view, context, began } = session;
+    let log_folder = state.logs();
+    let logs = Hub::new(Some(log_folder.clone()));
+    let (tell, reporter) = match view {
+        View::Elsewhere => (None, None),
+        View::Here(format) => {
+            let (tell, told) = unbounded_channel();
+            let options = report::Options {
+                rows: rows(&stack),
+                needs: stack
+                    .nodes()
+                    .map(|node| (node.id.clone(), node.needs.iter().map(|n| n.on.clone()).collect()))
+                    .collect(),
+                verbose: false,
+                color: context.color,
+            };
+            (Some(tell), Some(tokio::spawn(report::run(format, told, logs.subscribe(LOG_CHUNKS), options))))
+        }
     };
-    let reporter = tokio::spawn(report::run(format, told, logs.subscribe(LOG_CHUNKS), options));
     let ask = stop.ask.clone();
     let reporter = async move {
+        let Some(reporter) = reporter else { return };
         let ended = reporter.await;
         if !matches!(ended, Ok(Ok(Ended::Finished))) {
             // Nobody sees what happens any more: the same as a terminal that was closed.
@@ -79,86 +112,74 @@ pub(super) async fn run(
 
     let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
     let record = Record { engine, ..record(&stack, &run, driver, &adopted, began) };
-    let mut recorder = Recorder { record, state, began, trouble: false, clean: false };
-    let first = EventKind::RunStarted {
+    let outlet = Outlet::new(began, state.clone(), record, tell);
+    outlet.say(EventKind::RunStarted {
         project: stack.project().clone(),
         run: run.clone(),
         driver,
         why,
         services: stack.services().cloned().collect(),
-    };
-    let notes = notes.into_iter().map(|remark| match remark {
-        Remark::Note(message) => EventKind::Note { message },
-        Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
     });
-    for kind in std::iter::once(first).chain(notes) {
-        let _ = tell.send(Event { at_ms: millis(clock::now().duration_since(began)), kind });
+    for remark in notes {
+        outlet.say(match remark {
+            Remark::Note(message) => EventKind::Note { message },
+            Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
+        });
     }
-    recorder.write(&tell);
-    let sink = |event: Event| {
-        if let EventKind::Receipt(receipt) = &event.kind {
-            recorder.clean = receipt.left.is_empty();
-        }
-        if recorder.record.apply(&event) {
-            recorder.write(&tell);
-        }
-        // A reporter that is gone has asked for the end of the run already.
-        let _ = tell.send(event);
-    };
-    let trouble = tell_of_trouble(logs.clone(), tell.clone(), began);
-    let runtime = Runtime { drivers, logs, run, adopted, began, sink };
-    let (_requests, requested) = unbounded_channel();
+    outlet.amend(|_| ());
+    let (requests, requested) = unbounded_channel();
+    let supervisor = Arc::new(Supervisor {
+        outlet: outlet.clone(),
+        logs: logs.clone(),
+        log_folder,
+        root: stack.root().to_owned(),
+        detached: AtomicBool::new(view == View::Elsewhere),
+        requests,
+        current: Mutex::new(Current {
+            settings,
+            plan: plan.clone(),
+            drivers: Arc::clone(&drivers),
+            driver,
+            env: context.env.clone(),
+        }),
+    });
+    let server = serve(&supervisor, lock, context, &outlet);
+    let sink = |event: Event| outlet.event(event);
+    let runtime = Runtime { drivers, logs: logs.clone(), run, adopted, began, sink };
+    let trouble = tell_of_trouble(logs, &outlet);
     let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked, requested), reporter) };
     let (outcome, ()) = tokio::select! {
         ended = run => ended,
         never = trouble => match never {},
     };
-    recorder.finish();
+    outlet.finish();
+    if let Some(server) = server {
+        server.finish().await;
+    }
     Ok(outcome.exit_code())
 }
 
+/// Opens the control socket. A run that other terminals cannot reach is worth a warning and no more.
+fn serve(supervisor: &Arc<Supervisor>, lock: &Lock, context: &Context, outlet: &Outlet) -> Option<Server> {
+    let opened = Socket::bind(&supervisor.root, &context.env, lock).map(|socket| {
+        Server::start(socket, Shared(Arc::clone(supervisor)))
+    });
+    match opened {
+        Ok(server) => Some(server),
+        Err(error) => {
+            let (message, hints) = (error.to_string(), error.hints());
+            outlet.say(EventKind::Warning { node: None, message, hints });
+            None
+        }
+    }
+}
+
 /// Says once that log files cannot be written; the run itself does not need them.
-async fn tell_of_trouble(logs: Hub, tell: UnboundedSender<Event>, began: Instant) -> Infallible {
+async fn tell_of_trouble(logs: Hub, outlet: &Outlet) -> Infallible {
     let message = logs.troubled().await;
     let hints = vec!["free some space, or nothing of it will be in `devctl logs`".to_owned()];
-    let at_ms = millis(clock::now().duration_since(began));
-    // A reporter that is gone has asked for the end of the run already.
-    let _ = tell.send(Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
+    outlet.say(EventKind::Warning { node: None, message, hints });
     std::future::pending().await
-}
-
-/// Keeps the record on disk up to date.
-struct Recorder {
-    record: Record,
-    state: StateDir,
-    began: Instant,
-    /// Whether a failure to write was told already.
-    trouble: bool,
-    /// Whether the last check found nothing left.
-    clean: bool,
-}
-
-impl Recorder {
-    /// Writes the record; where that fails, says so once, since the run itself does not need it.
-    fn write(&mut self, tell: &UnboundedSender<Event>) {
-        if let Err(error) = self.record.write(&self.state)
-            && !self.trouble
-        {
-            self.trouble = true;
-            let message = format!("cannot write `{}`: {error}", self.state.path().join("run.json").display());
-            let hints = vec!["`devctl ps` will not know of this run".to_owned()];
-            let at_ms = millis(clock::now().duration_since(self.began));
-            let _ = tell.send(Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
-        }
-    }
-
-    /// The run is over. Where something of it is left, the record stays, and the next `up` looks after that.
-    fn finish(self) {
-        if self.clean {
-            // A record that cannot be removed costs the next `up` one look for what is not there.
-            let _ = Record::clear(&self.state);
-        }
-    }
 }
 
 fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: Instant) -> Record {

@@ -1,0 +1,296 @@
+//! The run as other terminals see it: how it is, what they may want of it, and how that becomes a request to the
+//! engine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex, oneshot};
+
+use super::outlet::Outlet;
+use super::{Settings, prepare};
+use crate::control::wire::{self, Change, Mode, Phase, Refusal, Reply, State, Status, What};
+use crate::control::{self, EventLog};
+use crate::driver::Drivers;
+use crate::engine::command::Command;
+use crate::engine::runtime::Request;
+use crate::error::Error;
+use crate::event::{Action, EventKind};
+use crate::logs::Hub;
+use crate::manifest;
+use crate::name::{NodeId, ServiceName};
+use crate::os::process::Kill;
+use crate::plan::{self, Plan, Renewal};
+use crate::state::record::ServiceRecord;
+
+/// A run that other terminals can reach.
+pub(super) struct Supervisor {
+    pub(super) outlet: Outlet,
+    pub(super) logs: Hub,
+    pub(super) log_folder: PathBuf,
+    pub(super) root: PathBuf,
+    pub(super) detached: AtomicBool,
+    pub(super) requests: UnboundedSender<Request>,
+    /// Held while another plan is made and applied: two at once would each miss what the other did.
+    pub(super) current: Mutex<Current>,
+}
+
+/// What is being carried out.
+pub(super) struct Current {
+    pub(super) settings: Settings,
+    pub(super) plan: Plan,
+    pub(super) drivers: Arc<Drivers>,
+    /// What runs the containers: `docker`, `embedded` or `none`.
+    pub(super) driver: &'static str,
+    pub(super) env: BTreeMap<String, String>,
+}
+
+impl control::Supervisor for Shared {
+    fn status(&self) -> Status {
+        // The number first: what is told twice does no harm, what is left out does.
+        let next_event = self.0.outlet.log().next_seq();
+        let (record, phase) = self.0.outlet.now();
+        let mode = if self.0.detached.load(Ordering::Relaxed) { Mode::Detached } else { Mode::Foreground };
+        let (root, logs) = (self.0.root.clone(), self.0.log_folder.clone());
+        Status::of_record(&record, wire::Circumstances { root, logs, mode, phase, next_event })
+    }
+
+    fn events(&self) -> EventLog {
+        self.0.outlet.log()
+    }
+
+    fn logs(&self) -> Hub {
+        self.0.logs.clone()
+    }
+
+    fn command(&self, command: wire::Command) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let supervisor = Arc::clone(&self.0);
+        async move { supervisor.carry_out(command).await }.boxed()
+    }
+}
+
+/// The supervisor as the control socket holds it.
+#[derive(Clone)]
+pub(super) struct Shared(pub(super) Arc<Supervisor>);
+
+impl Supervisor {
+    async fn carry_out(&self, command: wire::Command) -> Result<Reply, Refusal> {
+        let seq = self.outlet.log().next_seq();
+        let (_, phase) = self.outlet.now();
+        if phase == Phase::Stopping && !matches!(command, wire::Command::Down(_)) {
+            return Err(conflict("the stack is being taken down", "`devctl up` brings it up again"));
+        }
+        let changes = match command {
+            wire::Command::Start { services } => {
+                let nodes = self.nodes(&services).await?;
+                self.send(Command::Start(nodes.clone()));
+                self.told(&nodes, |state| if runs(state) { What::Nothing } else { What::Start })
+            }
+            wire::Command::Stop { services } => {
+                let nodes = self.nodes(&services).await?;
+                self.send(Command::Stop { nodes: nodes.clone(), kill: false });
+                self.told(&nodes, |state| if is_still(state) { What::Nothing } else { What::Stop })
+            }
+            wire::Command::Restart { services, build } => {
+                let nodes = self.nodes(&services).await?;
+                let cause = "asked for".to_owned();
+                self.send(Command::Restart { nodes: nodes.clone(), build, cause });
+                self.told(&nodes, |state| if runs(state) { What::Restart } else { What::Start })
+            }
+            wire::Command::Kill { services, signal } => self.kill(&services, signal.as_str()).await?,
+            wire::Command::Scale { service, replicas } => return self.scale(seq, service, replicas).await,
+            wire::Command::Apply(apply) => return self.apply(seq, Some(apply)).await,
+            wire::Command::Reload => return self.apply(seq, None).await,
+            wire::Command::Down(wire::Down { kill, keep }) => {
+                self.send(Command::Down { kill, keep });
+                let nodes: Vec<NodeId> = self.names().into_iter().map(NodeId::Service).collect();
+                self.told(&nodes, |_| What::Stop)
+            }
+        };
+        Ok(Reply { seq, changes, notes: Vec::new() })
+    }
+
+    fn send(&self, command: Command) {
+        // Where the engine is gone, the run is over, and the client sees its last event.
+        let _ = self.requests.send(Request::Command(command));
+    }
+
+    fn names(&self) -> Vec<ServiceName> {
+        self.outlet.now().0.services.keys().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The nodes of services; all where none is named. A service is named with all its replicas.
+    async fn nodes(&self, services: &[ServiceName]) -> Result<Vec<NodeId>, Refusal> {
+        let known = self.names();
+        let mut nodes = Vec::new();
+        for name in services {
+            let before = nodes.len();
+            let mine = |other: &&ServiceName| *other == name || other.replica_of() == Some(name.as_str());
+            nodes.extend(known.iter().filter(mine).cloned().map(NodeId::Service));
+            if nodes.len() == before {
+                let known = known.iter().map(ToString::to_string).collect();
+                return Err(Refusal::NoService { name: name.to_string(), known });
+            }
+        }
+        let current = self.current.lock().await;
+        let theirs = |id: &NodeId| {
+            current.plan.steps.iter().any(|step| step.node.id == *id && step.action == Action::Expect)
+        };
+        if services.is_empty() {
+            nodes = known.into_iter().map(NodeId::Service).filter(|id| !theirs(id)).collect();
+        } else if let Some(id) = nodes.iter().find(|id| theirs(id)) {
+            return Err(conflict(
+                &format!("`{id}` is not run by devctl: this run began with `--skip-docker`"),
+                "use what started it",
+            ));
+        }
+        Ok(nodes)
+    }
+
+    /// What happens to each of `nodes`, by the state it is in now.
+    fn told(&self, nodes: &[NodeId], what: impl Fn(State) -> What) -> Vec<Change> {
+        let (record, _) = self.outlet.now();
+        nodes
+            .iter()
+            .filter_map(NodeId::service)
+            .map(|service| {
+                let state = record.services.get(service.as_str()).map_or(State::Waiting, state_of);
+                Change { service: service.clone(), what: what(state), why: None }
+            })
+            .collect()
+    }
+
+    /// SIGKILL is a stop without patience, and the service stays stopped; any other signal is the service's business.
+    async fn kill(&self, services: &[ServiceName], signal: &str) -> Result<Vec<Change>, Refusal> {
+        let nodes = self.nodes(services).await?;
+        let Some(signal) = Kill::named(signal) else {
+            return Err(Refusal::Invalid { message: format!("devctl cannot send `{signal}`"), hints: Vec::new() });
+        };
+        let changes = self.told(&nodes, |state| if is_still(state) { What::Nothing } else { What::Signal });
+        if signal == Kill::Kill {
+            self.send(Command::Stop { nodes, kill: true });
+            return Ok(changes);
+        }
+        for node in nodes {
+            let (sent, answer) = oneshot::channel();
+            let _ = self.requests.send(Request::Signal { node, signal, sent });
+            match answer.await {
+                Ok(Err(message)) => return Err(conflict(&message, "see `devctl ps`")),
+                // Gone with the run, which the client sees.
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn scale(&self, seq: u64, service: ServiceName, replicas: u32) -> Result<Reply, Refusal> {
+        let _ = (seq, replicas);
+        Err(conflict(&format!("`{service}` cannot be scaled yet"), "later"))
+    }
+
+    /// Goes over to what the files say now. Without `asked` for the services that run.
+    async fn apply(&self, seq: u64, asked: Option<wire::Apply>) -> Result<Reply, Refusal> {
+        let mut current = self.current.lock().await;
+        let mut settings = current.settings.clone();
+        let mut env = current.env.clone();
+        let mut build = false;
+        if let Some(asked) = asked {
+            let wire::Apply { services, groups, profiles, no_deps, env: theirs, build: wants_build } = asked;
+            build = wants_build;
+            if !theirs.is_empty() {
+                env = theirs;
+            }
+            settings.selection.add(services, groups, profiles, no_deps);
+        }
+        let reply = self.go_over(seq, &mut current, settings, env).await?;
+        if build {
+            let nodes = self.names().into_iter().map(NodeId::Service).collect();
+            self.send(Command::Restart { nodes, build: true, cause: "asked for".to_owned() });
+        }
+        Ok(reply)
+    }
+
+    /// Makes a plan of what the files say now, lays it against the one that is being carried out, and has the engine go
+    /// over to it.
+    async fn go_over(
+        &self,
+        seq: u64,
+        current: &mut Current,
+        settings: Settings,
+        env: BTreeMap<String, String>,
+    ) -> Result<Reply, Refusal> {
+        let manifest = manifest::load(&self.root, &env).map_err(|problems| refused(&Error::problems(problems)))?;
+        let survey = prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
+        let renewal = plan::renew(&current.plan, survey.plan());
+        prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
+        let (rows, drivers, driver, plan) = survey.into_parts(&current.drivers, current.driver);
+        let changes = changes(&renewal);
+        let Renewal { added, changed, removed, nodes } = renewal;
+        self.outlet.amend(|record| {
+            for (name, addresses) in rows {
+                let service = record.services.entry(name.to_string()).or_insert_with(|| ServiceRecord {
+                    phase: "waiting".to_owned(),
+                    ..ServiceRecord::default()
+                });
+                service.addresses = addresses;
+            }
+        });
+        self.outlet.say(EventKind::Applied { added, changed, removed });
+        *current = Current { settings, plan: plan.clone(), drivers: Arc::clone(&drivers), driver, env };
+        let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });
+        Ok(Reply { seq, changes, notes: Vec::new() })
+    }
+}
+
+fn changes(renewal: &Renewal) -> Vec<Change> {
+    let of = |names: &[ServiceName], what: What| {
+        names
+            .iter()
+            .map(|service| {
+                let why = renewal.nodes.get(&NodeId::Service(service.clone())).cloned();
+                Change { service: service.clone(), what, why }
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut changes = of(&renewal.added, What::Start);
+    changes.extend(of(&renewal.changed, What::Restart));
+    changes.extend(of(&renewal.removed, What::Remove));
+    changes
+}
+
+fn state_of(record: &ServiceRecord) -> State {
+    wire::ServiceStatus::of_record("", record).state
+}
+
+/// Whether a start would find it running.
+fn runs(state: State) -> bool {
+    match state {
+        State::Starting | State::Probing | State::Ready | State::Unhealthy | State::Late => true,
+        State::Waiting
+        | State::Restarting
+        | State::Failed
+        | State::Done
+        | State::Stopping
+        | State::Killing
+        | State::Stopped => false,
+    }
+}
+
+/// Whether a stop would find nothing to do.
+fn is_still(state: State) -> bool {
+    matches!(state, State::Failed | State::Done | State::Stopped)
+}
+
+fn conflict(message: &str, hint: &str) -> Refusal {
+    Refusal::Conflict { message: message.to_owned(), hints: vec![hint.to_owned()] }
+}
+
+/// An error of the project's files, or of the machine, as the other terminal is told.
+fn refused(error: &Error) -> Refusal {
+    let (message, hints) = error.parts();
+    Refusal::Invalid { message, hints }
+}
