@@ -137,7 +137,7 @@ fn a_second_ctrl_c_kills() {
     terminal.interrupt();
     // It has a minute to stop and does not: nobody waits for that.
     terminal.wait_text("Ctrl+C again to kill");
-    let stopping = terminal.wait_text("then api, db");
+    let stopping = terminal.wait_screen("who stops after whom", |screen| screen.contains("stops after api"));
     assert_screen!("screen_stopping", project, stopping);
     terminal.interrupt();
     assert_eq!(end(&mut terminal, "0 left"), Some(0));

@@ -1,10 +1,13 @@
 //! What every node does at the moment, gathered from the events, and one line of text for each that matters. Pure: the
 //! terminal draws these lines, a test reads them.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 
 use super::gauge::Gauge;
 use super::paint::{BAD, BOLD, DIM, GOOD, Paint, WARN};
+use super::trace::Trace;
 use super::{clean, phrase, words};
 use crate::event::{Action, Event, EventKind, Handle, StopCause};
 use crate::name::{NodeId, ServiceName};
@@ -13,6 +16,9 @@ use crate::name::{NodeId, ServiceName};
 const BAR_FROM_WIDTH: u16 = 72;
 const BAR_CELLS: usize = 20;
 
+/// How many lines those that stop may take, and those that stop later as many.
+const LIVE_LINES: usize = 8;
+
 /// The state of a run, as far as the events tell it.
 #[derive(Debug, Default)]
 pub(super) struct Board {
@@ -20,6 +26,8 @@ pub(super) struct Board {
     nodes: IndexMap<NodeId, Node>,
     up: bool,
     stopping: Option<StopCause>,
+    /// Whether somebody would not wait for the stopping.
+    hurried: bool,
     failed: Option<String>,
     began: bool,
 }
@@ -115,7 +123,9 @@ impl Board {
                 {
                     node.overdue_ms = Some(grace_ms);
                 }
+                let hurried = node.overdue_ms.is_none();
                 node.phase = Phase::Killed;
+                self.hurried |= hurried && self.stopping.is_some();
             }
             EventKind::Stopped { node, .. } => {
                 let node = self.node(node);
@@ -259,33 +269,29 @@ impl Board {
         }
     }
 
-    /// The lines of teardown: who is waited for, how long it has, and what comes after it.
-    pub(super) fn stopping_lines(&self, now_ms: u64, paint: Paint) -> Vec<String> {
+    /// The lines of teardown: who is waited for, how long it has, and who stops after whom.
+    pub(super) fn stopping_lines(&self, now_ms: u64, trace: &Trace, paint: Paint) -> Vec<String> {
         let Some(cause) = self.stopping else { return Vec::new() };
         let hurry = match cause {
             StopCause::Signal(_) => "Ctrl+C again to kill",
             StopCause::Command | StopCause::Failure | StopCause::AllExited => "Ctrl+C to kill",
         };
-        let mut lines = Vec::new();
+        let mut waiting = Vec::new();
         let mut later = Vec::new();
         for (id, node) in &self.nodes {
-            let handle = match &node.handle {
-                Some(Handle::Container { name, .. }) => format!("{name}, "),
-                Some(Handle::Process { pid }) => format!("pid {pid}, "),
-                Some(Handle::External) | None => String::new(),
-            };
+            let named = node.named(id);
             match &node.phase {
                 Phase::Stopping { deadline_ms, .. } => {
                     let left = words::seconds(deadline_ms.saturating_sub(now_ms));
-                    lines.push(format!("waiting for {id} ({handle}{left} left; {hurry})"));
+                    waiting.push(format!("waiting for {named}: {left} left; {hurry}"));
                 }
                 Phase::Killed => {
-                    lines.push(paint.paint(WARN, &format!("waiting for {id} ({handle}killed)")));
+                    // Once somebody has insisted, there is only one thing left to insist on.
+                    let abandon = if self.hurried { "; Ctrl+C again to leave it behind" } else { "" };
+                    waiting.push(paint.paint(WARN, &format!("killing {named}{abandon}")));
                 }
-                Phase::Running | Phase::Probing(_) | Phase::Ready
-                    if !node.kept && !matches!(node.handle, Some(Handle::External) | None) =>
-                {
-                    later.push(id);
+                Phase::Running | Phase::Probing(_) | Phase::Ready if node.is_ours_and_runs() => {
+                    later.push(format!("{named} stops {}", self.stops_when(id, trace)));
                 }
                 Phase::Pending
                 | Phase::Waiting(_)
@@ -299,12 +305,40 @@ impl Board {
                 | Phase::Stopped => {}
             }
         }
-        if !later.is_empty() {
-            later.reverse();
-            lines.push(paint.paint(DIM, &format!("then {}", words::comma(later))));
-        }
+        // In the order in which they will stop.
+        later.reverse();
+        let mut lines = shortened(waiting);
+        lines.extend(shortened(later).into_iter().map(|line| paint.paint(DIM, &line)));
         lines
     }
+
+    /// Whom a node waits for before it is stopped: those that need it and are still there.
+    fn stops_when(&self, id: &NodeId, trace: &Trace) -> String {
+        let there = |name: &&ServiceName| {
+            self.service(name).is_some_and(|node| match node.phase {
+                Phase::Stopping { .. } | Phase::Killed => true,
+                Phase::Running | Phase::Probing(_) | Phase::Ready => node.is_ours_and_runs(),
+                Phase::Pending
+                | Phase::Waiting(_)
+                | Phase::Starting(_)
+                | Phase::Completed
+                | Phase::Failed(_)
+                | Phase::Restarting(_)
+                | Phase::Stopped => false,
+            })
+        };
+        let before: BTreeSet<&ServiceName> = trace.needed_by(id).filter(there).collect();
+        if before.is_empty() { "next".to_owned() } else { format!("after {}", words::comma(before)) }
+    }
+}
+
+/// At most as many lines as leave room for what is printed above them.
+fn shortened(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > LIVE_LINES {
+        let more = lines.split_off(LIVE_LINES - 1).len();
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }
 
 /// Networks and volumes take milliseconds, and a service's own container and build are shown in its own line.
@@ -316,6 +350,20 @@ fn is_worth_a_mention(id: &NodeId) -> bool {
 }
 
 impl Node {
+    /// Whether it runs and is ours to stop.
+    fn is_ours_and_runs(&self) -> bool {
+        !self.kept && !matches!(self.handle, Some(Handle::External) | None)
+    }
+
+    /// `api (pid 123)`.
+    fn named(&self, id: &NodeId) -> String {
+        match &self.handle {
+            Some(Handle::Container { name, .. }) => format!("{id} (container {name})"),
+            Some(Handle::Process { pid }) => format!("{id} (pid {pid})"),
+            Some(Handle::External) | None => id.to_string(),
+        }
+    }
+
     fn age(&self, now_ms: u64, paint: Paint) -> String {
         paint.paint(DIM, &words::duration(now_ms.saturating_sub(self.since_ms) / 100 * 100))
     }

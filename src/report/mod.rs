@@ -14,6 +14,7 @@ mod paint;
 mod phrase;
 mod plain;
 mod pretty;
+mod steer;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,10 @@ mod unpadded;
 mod words;
 
 pub use log_printer::LogPrinter;
+pub use steer::{Steer, Steering, steering};
 pub use words::duration;
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
@@ -67,6 +70,8 @@ pub struct Options {
     pub verbose: bool,
     /// Whether there are colours.
     pub color: ColorChoice,
+    /// Whether keys are read, so that it is worth telling which.
+    pub keys: bool,
 }
 
 /// What a run is called in its first line: `integrador on Docker Engine 20.10.24 (API 1.41)`.
@@ -106,6 +111,8 @@ pub enum Ended {
     Finished,
     /// Whoever read standard output is gone (`devctl up | head`).
     ReaderGone,
+    /// It was asked to, and the run goes on unseen.
+    Left,
 }
 
 /// One way to show a run.
@@ -121,6 +128,17 @@ trait Reporter {
         let _ = now_ms;
     }
 
+    /// Shows live lines or does without; those on the screen are taken off at once.
+    fn live(&mut self, on: bool) {
+        let _ = on;
+    }
+
+    /// Says something that is no part of the run to whoever pressed a key.
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        let _ = text;
+        Ok(())
+    }
+
     /// How often [`Self::refresh`] is wanted when nothing happens.
     fn tick(&self) -> Option<Duration> {
         None
@@ -134,14 +152,26 @@ trait Reporter {
 pub async fn run(
     format: Format,
     events: UnboundedReceiver<Event>,
+    logs: Subscription,
+    options: Options,
+) -> io::Result<Ended> {
+    let (_nobody, steering) = steering();
+    run_steered(format, events, logs, steering, options).await
+}
+
+/// [`run`], with somebody at the terminal who may look away and come back.
+pub async fn run_steered(
+    format: Format,
+    events: UnboundedReceiver<Event>,
     mut logs: Subscription,
+    steering: Steering,
     options: Options,
 ) -> io::Result<Ended> {
     let runtime = tokio::runtime::Handle::current();
     let (done, ended) = oneshot::channel();
     std::thread::Builder::new().name("report".to_owned()).spawn(move || {
         let mut reporter = reporter(format, options);
-        let ended = runtime.block_on(drive(reporter.as_mut(), events, async || logs.recv().await));
+        let ended = runtime.block_on(drive(reporter.as_mut(), events, async || logs.recv().await, steering));
         drop(reporter);
         // Nobody waits any more when the caller was cancelled; there is nobody to tell.
         let _ = done.send(ended);
@@ -149,14 +179,23 @@ pub async fn run(
     ended.await.unwrap_or_else(|_| Err(io::Error::other("the reporter panicked")))
 }
 
-fn reporter(format: Format, options: Options) -> Box<dyn Reporter> {
-    let stdout = io::stdout();
-    let format = match format {
-        Format::Auto if stdout.is_terminal() && !is_dumb() => Format::Pretty,
+/// Whether a run in this format has live lines on a terminal, at which somebody may press keys.
+pub fn is_live(format: Format) -> bool {
+    chosen(format) == Format::Pretty && io::stdout().is_terminal()
+}
+
+/// The format that is meant by one that leaves it open.
+fn chosen(format: Format) -> Format {
+    match format {
+        Format::Auto if io::stdout().is_terminal() && !is_dumb() => Format::Pretty,
         Format::Auto => Format::Plain,
         Format::Pretty | Format::Plain | Format::Json => format,
-    };
-    match format {
+    }
+}
+
+fn reporter(format: Format, options: Options) -> Box<dyn Reporter> {
+    let stdout = io::stdout();
+    match chosen(format) {
         Format::Json => Box::new(json::Json::new(stdout)),
         Format::Auto | Format::Plain => {
             Box::new(plain::Plain::new(stdout, options.rows, trace::Trace::new(options.needs)))
@@ -191,38 +230,51 @@ async fn drive(
     reporter: &mut dyn Reporter,
     mut events: UnboundedReceiver<Event>,
     mut logs: impl AsyncFnMut() -> Option<Delivery>,
+    mut steering: Steering,
 ) -> io::Result<Ended> {
     let mut clock = Clock { at_ms: 0, seen: clock::now() };
     let mut logs_open = true;
+    let mut paused = false;
+    // Events that nobody could look at yet.
+    let mut kept = VecDeque::new();
     let ended = loop {
-        let tick = reporter.tick();
+        let tick = if paused { None } else { reporter.tick() };
         let step = tokio::select! {
-            // Events first: they are few, and a flood of logs must not hide that a service failed.
+            // What somebody asks for first, then events: they are few, and a flood of logs must not hide that a service
+            // failed.
             biased;
+            steer = steering.next() => Step::Steer(steer),
             event = events.recv() => Step::Event(event),
-            delivery = logs(), if logs_open => Step::Logs(delivery),
+            // Nobody takes lines while the shell has the terminal: they are dropped and counted as for a slow one.
+            delivery = logs(), if logs_open && !paused => Step::Logs(delivery),
             () = tokio::time::sleep(tick.unwrap_or_default()), if tick.is_some() => Step::Tick,
         };
         let printed = match step {
+            Step::Steer(Steer::Pause(done)) => {
+                paused = true;
+                reporter.live(false);
+                // Whoever asked may have lost patience.
+                let _ = done.send(());
+                Ok(())
+            }
+            Step::Steer(Steer::Resume { live }) => {
+                paused = false;
+                reporter.live(live);
+                Ok(())
+            }
+            Step::Steer(Steer::Say(text)) => reporter.say(&text),
+            Step::Steer(Steer::Leave(text, done)) => {
+                reporter.live(false);
+                let said = reporter.say(&text);
+                let _ = done.send(());
+                break said.map(|()| Ended::Left);
+            }
             Step::Event(None) => break Ok(Ended::Finished),
             Step::Event(Some(event)) => {
-                clock = Clock { at_ms: event.at_ms, seen: clock::now() };
-                let mut last_words = Ok(());
-                // What was printed before the end comes before the end.
-                if matches!(event.kind, EventKind::Receipt(_) | EventKind::Finished { .. }) {
-                    while let (Ok(()), true) = (&last_words, logs_open) {
-                        match logs().now_or_never() {
-                            Some(Some(delivery)) => last_words = reporter.logs(&delivery),
-                            Some(None) => logs_open = false,
-                            None => break,
-                        }
-                    }
-                }
-                let printed = last_words.and_then(|()| reporter.event(&event, clock.now_ms()));
-                if let (Ok(()), EventKind::Finished { .. }) = (&printed, &event.kind) {
-                    break Ok(Ended::Finished);
-                }
-                printed
+                // There is nothing to come back to: what is left to say is said into the shell's terminal.
+                paused &= !matches!(event.kind, EventKind::Finished { .. });
+                kept.push_back(event);
+                Ok(())
             }
             Step::Logs(Some(delivery)) => reporter.logs(&delivery),
             Step::Logs(None) => {
@@ -233,6 +285,31 @@ async fn drive(
         };
         if let Err(error) = printed {
             break Err(error);
+        }
+        if paused {
+            continue;
+        }
+        let mut finished = false;
+        let mut printed = Ok(());
+        while let (Ok(()), Some(event)) = (&printed, kept.pop_front()) {
+            clock = Clock { at_ms: event.at_ms, seen: clock::now() };
+            // What was printed before the end comes before the end.
+            if matches!(event.kind, EventKind::Receipt(_) | EventKind::Finished { .. }) {
+                while let (Ok(()), true) = (&printed, logs_open) {
+                    match logs().now_or_never() {
+                        Some(Some(delivery)) => printed = reporter.logs(&delivery),
+                        Some(None) => logs_open = false,
+                        None => break,
+                    }
+                }
+            }
+            printed = printed.and_then(|()| reporter.event(&event, clock.now_ms()));
+            finished = matches!(event.kind, EventKind::Finished { .. });
+        }
+        match printed {
+            Err(error) => break Err(error),
+            Ok(()) if finished => break Ok(Ended::Finished),
+            Ok(()) => {}
         }
         // A burst of events is drawn once.
         if events.is_empty() {
@@ -246,6 +323,7 @@ async fn drive(
 }
 
 enum Step {
+    Steer(Steer),
     Event(Option<Event>),
     Logs(Option<Delivery>),
     Tick,

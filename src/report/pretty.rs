@@ -49,6 +49,9 @@ pub(super) struct Pretty {
     is_terminal: bool,
     rows: Vec<ServiceRow>,
     verbose: bool,
+    keys: bool,
+    /// Whether live lines are shown.
+    live: bool,
     board: Board,
     trace: Trace,
     stage: Stage,
@@ -67,7 +70,7 @@ enum Stage {
 
 impl Pretty {
     pub(super) fn new(screen: Screen, options: Options, paint: Paint) -> Self {
-        let Options { rows, needs, verbose, color: _ } = options;
+        let Options { rows, needs, verbose, color: _, keys } = options;
         Self {
             lines: MultiProgress::with_draw_target(screen.live),
             bars: Vec::new(),
@@ -78,6 +81,8 @@ impl Pretty {
             is_terminal: screen.is_terminal,
             rows,
             verbose,
+            keys,
+            live: true,
             board: Board::default(),
             trace: Trace::new(needs),
             stage: Stage::Starting,
@@ -163,7 +168,8 @@ impl Pretty {
         } else {
             self.paint.paint(WARN, &format!("Up in {took}, not ready: {}", words::comma(unready)))
         };
-        let _ = writeln!(text, "{headline} · Ctrl+C stops everything\n");
+        let keys = if self.keys { ", d detaches, ? shows the keys" } else { "" };
+        let _ = writeln!(text, "{headline} · Ctrl+C stops everything{keys}\n");
         for service in unready {
             text.push_str(&self.held_back(service));
         }
@@ -365,16 +371,29 @@ impl Reporter for Pretty {
 
     fn refresh(&mut self, now_ms: u64) {
         let lines = match self.stage {
+            _ if !self.live => Vec::new(),
             Stage::Starting => self.board.starting_lines(now_ms, (self.width)().unwrap_or(u16::MAX), self.paint),
-            Stage::Stopping => self.board.stopping_lines(now_ms, self.paint),
+            Stage::Stopping => self.board.stopping_lines(now_ms, &self.trace, self.paint),
             Stage::Running | Stage::Over => Vec::new(),
         };
         self.show(lines);
     }
 
+    fn live(&mut self, on: bool) {
+        self.live = on;
+        if !on {
+            self.show(Vec::new());
+        }
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        let text = self.paint.paint(DIM, text);
+        self.print(&format!("{text}\n"))
+    }
+
     fn tick(&self) -> Option<Duration> {
         match self.stage {
-            Stage::Starting | Stage::Stopping => Some(TICK),
+            Stage::Starting | Stage::Stopping => self.live.then_some(TICK),
             // Nothing moves by itself while everything runs: devctl sleeps.
             Stage::Running | Stage::Over => None,
         }

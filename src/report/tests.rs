@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use indicatif::{ProgressDrawTarget, TermLike};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::paint::Paint;
 use super::pretty::{Pretty, Screen};
 use super::unpadded::Unpadded;
-use super::{Ended, Kind, Options, Reporter, ServiceRow, drive, json, plain, trace};
+use super::{Ended, Kind, Options, Reporter, ServiceRow, Steer, Steering, drive, json, plain, steering, trace};
 use crate::event::{Action, Event, EventKind, Exit, Failure, Handle, Outcome, Progress, Receipt, Signal, StopCause};
 use crate::logs::{Delivery, LogLine, Stream};
 use crate::name::{NodeId, ServiceName};
@@ -545,7 +545,7 @@ async fn a_reader_that_goes_away_ends_the_reporter_quietly() {
         send.send(event).unwrap();
     }
     let mut reporter = json::Json::new(Closing(300));
-    let ended = drive(&mut reporter, events, async || std::future::pending().await).await;
+    let ended = drive(&mut reporter, events, async || std::future::pending().await, nobody()).await;
     assert_eq!(ended.unwrap(), Ended::ReaderGone);
 }
 
@@ -559,7 +559,7 @@ async fn logs_that_wait_come_before_the_end() {
     send_logs.send(log("api", Stream::Stdout, "last words")).unwrap();
     let mut out = Vec::new();
     let mut reporter = json::Json::new(&mut out);
-    let ended = drive(&mut reporter, events, async || logs.recv().await).await;
+    let ended = drive(&mut reporter, events, async || logs.recv().await, nobody()).await;
     assert_eq!(ended.unwrap(), Ended::Finished);
     let text = String::from_utf8(out).unwrap();
     let words = text.find("last words").expect("the line is printed");
@@ -573,8 +573,128 @@ async fn an_engine_that_is_gone_ends_the_reporter() {
     drop(send);
     let mut out = Vec::new();
     let mut reporter = json::Json::new(&mut out);
-    let ended = drive(&mut reporter, events, async || None).now_or_never();
+    let ended = drive(&mut reporter, events, async || None, nobody()).now_or_never();
     assert_eq!(ended.expect("there is nothing to wait for").unwrap(), Ended::Finished);
+}
+
+/// What a reporter gets that nobody steers.
+fn nobody() -> Steering {
+    steering().1
+}
+
+/// Plays a run into a reporter that is steered in between; answers how it ended and what the screen shows then.
+async fn steered(terminal: &Terminal, events: Vec<Event>, steers: Vec<Steer>) -> io::Result<Ended> {
+    let (send, receive) = mpsc::unbounded_channel();
+    let (steer, steering) = steering();
+    for event in events {
+        send.send(event).unwrap();
+    }
+    for each in steers {
+        steer.send(each).unwrap();
+    }
+    drop(send);
+    drive(&mut terminal.pretty(false), receive, async || std::future::pending().await, steering).await
+}
+
+#[tokio::test]
+async fn what_happens_while_nobody_can_look_is_shown_on_return() {
+    let terminal = Terminal::new(40, 100);
+    let (send, events) = mpsc::unbounded_channel();
+    let (steer, steering) = steering();
+    let (send_logs, mut logs) = mpsc::channel(8);
+    let mut pretty = terminal.pretty(false);
+    let watch = async {
+        for event in starting() {
+            send.send(event).unwrap();
+        }
+        let (done, paused) = oneshot::channel();
+        steer.send(Steer::Pause(done)).unwrap();
+        paused.await.unwrap();
+        // Steering goes first, so nothing was shown before, and nothing is while it is paused.
+        for event in finishing() {
+            send.send(event).unwrap();
+        }
+        send_logs.send(log("api", Stream::Stdout, "said meanwhile")).await.unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(terminal.text(), "", "the shell has the terminal");
+        assert_eq!(send_logs.capacity(), 7, "lines wait where they are dropped when there are too many");
+        steer.send(Steer::Resume { live: true }).unwrap();
+        while send_logs.capacity() < 8 {
+            tokio::task::yield_now().await;
+        }
+        drop(send);
+    };
+    let (ended, ()) = tokio::join!(drive(&mut pretty, events, async || logs.recv().await, steering), watch);
+    assert_eq!(ended.unwrap(), Ended::Finished);
+    let text = terminal.text();
+    assert!(text.contains("Ready in 3.0 s"), "{text}");
+    assert!(text.contains("said meanwhile"), "{text}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_is_told_even_to_somebody_who_looks_away() {
+    let terminal = Terminal::new(40, 100);
+    let (done, _paused) = oneshot::channel();
+    let events = starting().into_iter().chain(finishing()).chain(stopping()).collect();
+    let ended = steered(&terminal, events, vec![Steer::Pause(done)]).await;
+    assert_eq!(ended.unwrap(), Ended::Finished);
+    assert!(terminal.text().contains("0 left"), "{}", terminal.text());
+}
+
+#[tokio::test]
+async fn whoever_leaves_is_told_the_last() {
+    let terminal = Terminal::new(40, 100);
+    let (done, left) = oneshot::channel();
+    let steers = vec![Steer::Say("keys".to_owned()), Steer::Leave("detached".to_owned(), done)];
+    let ended = steered(&terminal, starting(), steers).await;
+    assert_eq!(ended.unwrap(), Ended::Left);
+    assert_eq!(terminal.text(), "keys\ndetached");
+    left.await.expect("and that it was said is told");
+}
+
+#[test]
+fn without_live_lines_the_rest_is_shown() {
+    let terminal = Terminal::new(40, 100);
+    let mut pretty = terminal.pretty(false);
+    play_events(&mut pretty, starting());
+    assert!(terminal.text().contains("compiling serde"), "{}", terminal.text());
+    pretty.live(false);
+    assert!(!terminal.text().contains("compiling serde"), "{}", terminal.text());
+    assert_eq!(pretty.tick(), None, "nothing moves");
+    play_events(&mut pretty, finishing());
+    assert!(terminal.text().contains("Ready in 3.0 s"), "{}", terminal.text());
+}
+
+#[test]
+fn a_long_list_of_what_stops_leaves_room() {
+    let terminal = Terminal::new(40, 100);
+    let mut pretty = terminal.pretty(false);
+    let services: Vec<_> = (0..30).map(|i| name(&format!("s{i}"))).collect();
+    let began = EventKind::RunStarted {
+        project: "integrador".parse().unwrap(),
+        run: "0123456789ab".parse().unwrap(),
+        driver: "none",
+        why: String::new(),
+        services: services.clone(),
+    };
+    let mut events = vec![at(0, began)];
+    for (pid, each) in (1..).zip(&services) {
+        let node = NodeId::Service(each.clone());
+        events.push(at(1, EventKind::Started { node: node.clone(), handle: Handle::Process { pid } }));
+        events.push(at(1, EventKind::Ready { node, elapsed_ms: 1, probe: "tcp" }));
+    }
+    events.push(at(2, EventKind::StackReady { elapsed_ms: 2, unready: vec![] }));
+    events.push(at(3, EventKind::StackStopping { cause: StopCause::Signal(Signal::Int) }));
+    for each in &services[10..] {
+        events.push(at(4, EventKind::Stopping { node: NodeId::Service(each.clone()), grace_ms: 10_000 }));
+    }
+    play_events(&mut pretty, events);
+    let text = terminal.text();
+    let (_, live) = text.split_once("Stopping: Ctrl+C\n").expect("it stops");
+    assert_eq!(live.lines().count(), 16, "{live}");
+    assert!(live.contains("waiting for s10 (pid 11): 10 s left; Ctrl+C again to kill\n"), "{live}");
+    assert!(live.contains("and 13 more\n"), "{live}");
+    assert!(live.ends_with("and 3 more"), "{live}");
 }
 
 #[test]

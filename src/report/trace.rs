@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::words;
 use crate::event::{Event, EventKind};
-use crate::name::NodeId;
+use crate::name::{NodeId, ServiceName};
 
 /// Tasks below this are not worth a mention: creating a network takes a few milliseconds and explains nothing.
 const WORTH_MS: u64 = 10;
@@ -27,6 +27,14 @@ impl Trace {
     pub(super) fn new(needs: impl IntoIterator<Item = (NodeId, Vec<NodeId>)>) -> Self {
         let needs = needs.into_iter().map(|(node, on)| (node, on.into_iter().collect())).collect();
         Self { needs, ..Self::default() }
+    }
+
+    /// The services that need a node, by themselves or for what stands behind them, such as their container.
+    pub(super) fn needed_by(&self, id: &NodeId) -> impl Iterator<Item = &ServiceName> {
+        self.needs.iter().filter(move |(_, needs)| needs.contains(id)).filter_map(|(user, _)| match user {
+            NodeId::Service(name) | NodeId::Create(name) => Some(name),
+            NodeId::Network(_) | NodeId::Volume(_) | NodeId::Image(_) | NodeId::Install(_) | NodeId::Build(_) => None,
+        })
     }
 
     /// Takes an event in; what comes after the stack was ready is no part of start-up.

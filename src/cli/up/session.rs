@@ -96,6 +96,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
                     .collect(),
                 verbose: false,
                 color: context.color,
+                keys: false,
             };
             (Some(tell), Some(tokio::spawn(report::run(format, told, logs.subscribe(LOG_CHUNKS), options))))
         }
@@ -104,7 +105,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
     let reporter = async move {
         let Some(reporter) = reporter else { return };
         let ended = reporter.await;
-        if !matches!(ended, Ok(Ok(Ended::Finished))) {
+        if !matches!(ended, Ok(Ok(Ended::Finished | Ended::Left))) {
             // Nobody sees what happens any more: the same as a terminal that was closed.
             let _ = ask.send(Signal::Hup);
         }
