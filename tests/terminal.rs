@@ -155,7 +155,9 @@ fn a_narrow_terminal_is_not_torn() {
     });
     assert_screen!("narrow_starting", project, waiting);
     go(&project);
-    let ready = terminal.wait_text("Ctrl+C stops everything");
+    let ready = terminal.wait_screen("all of the last line", |screen| {
+        screen.contains("Ctrl+C stops everything") && screen.ends_with("the keys")
+    });
     assert_screen!("narrow_ready", project, ready);
     terminal.interrupt();
     assert_eq!(end(&mut terminal, "0 left"), Some(0));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod attached;
 mod outlet;
 mod prepare;
 mod session;
@@ -9,15 +10,15 @@ mod supervisor;
 
 use clap::ValueEnum;
 
+use self::attached::Terminal;
 use self::prepare::Prepared;
 pub(super) use self::prepare::take_lock;
-use self::session::{Session, StopRequests, View};
+use self::session::{Session, StopRequests};
 use super::{Context, duration, output};
 use crate::error::Error;
 use crate::manifest::{self, DriverChoice};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
-use crate::os::console::Console;
 use crate::os::launcher::Link;
 use crate::report;
 use crate::stack::Selection;
@@ -182,9 +183,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         // Said before anything of this run is written into the project.
         return Err(prepare::nothing_to_run(&manifest));
     }
-    let heard =
-        link.map(Link::listen).transpose().map_err(|error| Error::io("cannot listen to the launcher", error))?;
-    let (_console, passed) = heard.map(Console::new).unzip();
+    let (terminal, passed) = Terminal::behind(link, settings.format)?;
     let mut stop = StopRequests::install(passed)?;
     let state = StateDir::of(&manifest.root);
     let run = RunId::from_random(rand::random());
@@ -198,7 +197,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env) => prepared?,
     };
     let prepared = Prepared { notes: notes.into_iter().chain(prepared.notes).collect(), ..prepared };
-    let view = View::Here(settings.format);
-    let session = Session { run, state, lock: &lock, settings, view, context: &context, began };
+    let terminal = Some(terminal);
+    let session = Session { run, state, lock: &lock, settings, terminal, context: &context, began };
     session::run(prepared, session, &mut stop).await
 }

@@ -6,7 +6,9 @@ use super::socket::Socket;
 pub struct Server;
 impl Server {
     /// Start.
-    pub fn start(_socket: Socket, _s: impl Supervisor) -> Self { Self }
+    pub fn start(_socket: Socket, _s: impl Supervisor) -> Self {
+        Self
+    }
     /// Finish.
     pub async fn finish(self) {}
 }

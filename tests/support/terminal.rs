@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -47,16 +48,30 @@ impl Terminal {
         env: &[(&str, &str)],
         (columns, rows): (u16, u16),
     ) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_devctl")).args(args).env_clear().envs(project.environment());
+        Self::spawn(command.current_dir(project.root()).envs(env.iter().copied()), (columns, rows))
+    }
+
+    /// Starts an interactive shell with job control, in which `devctl` is found. Its prompt is `$ `.
+    pub(crate) fn shell(project: &Project) -> Self {
+        let command =
+            Command::new("bash").args(["--noprofile", "--norc", "-i"]).env_clear().envs(project.environment());
+        let devctl = Path::new(env!("CARGO_BIN_EXE_devctl")).parent().expect("the binary is in a folder");
+        let path = super::variable("PATH").unwrap_or_default();
+        let command = command
+            .env("PATH", format!("{}:{path}", devctl.display()))
+            .env("PS1", "$ ")
+            // The line editor sets modes of its own with every prompt.
+            .env("HISTFILE", "/dev/null");
+        let terminal = Self::spawn(command.current_dir(project.root()), (120, 40));
+        terminal.wait_screen("the prompt", |screen| screen.ends_with('$'));
+        terminal
+    }
+
+    fn spawn(command: Command, (columns, rows): (u16, u16)) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("the system has pseudo-terminals");
         pty.resize(pty_process::Size::new(rows, columns)).expect("the terminal is open");
-        let command = Command::new(env!("CARGO_BIN_EXE_devctl"))
-            .args(args)
-            .current_dir(project.root())
-            .env_clear()
-            .envs(project.environment())
-            .env("TERM", "xterm-256color")
-            .envs(env.iter().copied());
-        let child = command.spawn(pts).expect("cargo built the binary");
+        let child = command.env("TERM", "xterm-256color").spawn(pts).expect("cargo built the binary");
         let size = |cells| NonZeroU16::new(cells).expect("a terminal has cells");
         let parser = vt100::Parser::new(size(rows), size(columns), 10_000);
         let screen = Mutex::new(Screen { parser, raw: Vec::new(), ended: false });

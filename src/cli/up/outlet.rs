@@ -39,7 +39,12 @@ struct Told {
 
 impl Outlet {
     /// Passes events on to `reporter`, where there is one.
-    pub(super) fn new(began: Instant, state: StateDir, record: Record, reporter: Option<UnboundedSender<Event>>) -> Self {
+    pub(super) fn new(
+        began: Instant,
+        state: StateDir,
+        record: Record,
+        reporter: Option<UnboundedSender<Event>>,
+    ) -> Self {
         let told = Told { record, phase: Phase::Starting, reporter, trouble: false, clean: false };
         Self { inner: Arc::new(Inner { began, log: EventLog::new(), state, told: Mutex::new(told) }) }
     }
@@ -94,11 +99,6 @@ impl Outlet {
     pub(super) fn now(&self) -> (Record, Phase) {
         let told = self.lock();
         (told.record.clone(), told.phase)
-    }
-
-    /// Tells the run's own terminal nothing any more.
-    pub(super) fn close_reporter(&self) {
-        self.lock().reporter = None;
     }
 
     /// Writes the record; where that fails, answers once with what to say, since the run itself does not need it.

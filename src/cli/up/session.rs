@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Settings;
+use super::attached::Terminal;
 use super::outlet::Outlet;
 use super::prepare::{Prepared, Remark};
 use super::supervisor::{Current, Shared, Supervisor};
@@ -24,7 +25,7 @@ use crate::logs::Hub;
 use crate::name::{NodeId, RunId};
 use crate::os::signals::{Passed, Signals};
 use crate::os::{boot, clock};
-use crate::report::{self, Ended, Format, Kind, ServiceRow};
+use crate::report::{self, Ended, Kind, ServiceRow};
 use crate::stack::{Node, Stack, mask};
 use crate::state::StateDir;
 use crate::state::lock::Lock;
@@ -58,22 +59,14 @@ impl StopRequests {
     }
 }
 
-/// Where a run is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
-    /// At the terminal it was started from, or wherever its standard output leads.
-    Here(Format),
-    /// Only through the control socket.
-    Elsewhere,
-}
-
 /// What a session is made of, besides what was prepared.
 pub(super) struct Session<'a> {
     pub(super) run: RunId,
     pub(super) state: StateDir,
     pub(super) lock: &'a Lock,
     pub(super) settings: Settings,
-    pub(super) view: View,
+    /// Where the run is shown; one that was started in the background is shown to clients of the control socket alone.
+    pub(super) terminal: Option<Terminal>,
     pub(super) context: &'a Context,
     pub(super) began: Instant,
 }
@@ -81,12 +74,13 @@ pub(super) struct Session<'a> {
 /// Runs what was prepared until it is over; answers with the exit code.
 pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut StopRequests) -> Result<u8, Error> {
     let Prepared { stack, plan, drivers, driver, why, adopted, notes } = prepared;
-    let Session { run, state, lock, settings, view, context, began } = session;
+    let Session { run, state, lock, settings, mut terminal, context, began } = session;
     let log_folder = state.logs();
     let logs = Hub::new(Some(log_folder.clone()));
-    let (tell, reporter) = match view {
-        View::Elsewhere => (None, None),
-        View::Here(format) => {
+    let is_seen = terminal.is_some();
+    let (tell, reporter) = match &mut terminal {
+        None => (None, None),
+        Some(terminal) => {
             let (tell, told) = unbounded_channel();
             let options = report::Options {
                 rows: rows(&stack),
@@ -96,9 +90,10 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
                     .collect(),
                 verbose: false,
                 color: context.color,
-                keys: false,
+                keys: terminal.read_keys(),
             };
-            (Some(tell), Some(tokio::spawn(report::run(format, told, logs.subscribe(LOG_CHUNKS), options))))
+            let (steering, logs) = (terminal.steering(), logs.subscribe(LOG_CHUNKS));
+            (Some(tell), Some(tokio::spawn(report::run_steered(terminal.format, told, logs, steering, options))))
         }
     };
     let ask = stop.ask.clone();
@@ -134,7 +129,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         logs: logs.clone(),
         log_folder,
         root: stack.root().to_owned(),
-        detached: AtomicBool::new(view == View::Elsewhere),
+        detached: AtomicBool::new(!is_seen),
         requests,
         current: Mutex::new(Current {
             settings,
@@ -148,10 +143,18 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
     let sink = |event: Event| outlet.event(event);
     let runtime = Runtime { drivers, logs: logs.clone(), run, adopted, began, sink };
     let trouble = tell_of_trouble(logs, &outlet);
+    let ask = stop.ask.clone();
+    let at_terminal = async {
+        match &mut terminal {
+            Some(terminal) => terminal.serve(&state, &ask, &supervisor).await,
+            None => std::future::pending().await,
+        }
+    };
     let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked, requested), reporter) };
     let (outcome, ()) = tokio::select! {
         ended = run => ended,
         never = trouble => match never {},
+        never = at_terminal => match never {},
     };
     outlet.finish();
     if let Some(server) = server {
@@ -162,9 +165,8 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
 
 /// Opens the control socket. A run that other terminals cannot reach is worth a warning and no more.
 fn serve(supervisor: &Arc<Supervisor>, lock: &Lock, context: &Context, outlet: &Outlet) -> Option<Server> {
-    let opened = Socket::bind(&supervisor.root, &context.env, lock).map(|socket| {
-        Server::start(socket, Shared(Arc::clone(supervisor)))
-    });
+    let opened = Socket::bind(&supervisor.root, &context.env, lock)
+        .map(|socket| Server::start(socket, Shared(Arc::clone(supervisor))));
     match opened {
         Ok(server) => Some(server),
         Err(error) => {

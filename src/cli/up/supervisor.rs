@@ -78,6 +78,11 @@ impl control::Supervisor for Shared {
 pub(super) struct Shared(pub(super) Arc<Supervisor>);
 
 impl Supervisor {
+    /// Whether the run is being taken down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.outlet.now().1 == Phase::Stopping
+    }
+
     async fn carry_out(&self, command: wire::Command) -> Result<Reply, Refusal> {
         let seq = self.outlet.log().next_seq();
         let (_, phase) = self.outlet.now();
@@ -137,9 +142,8 @@ impl Supervisor {
             }
         }
         let current = self.current.lock().await;
-        let theirs = |id: &NodeId| {
-            current.plan.steps.iter().any(|step| step.node.id == *id && step.action == Action::Expect)
-        };
+        let theirs =
+            |id: &NodeId| current.plan.steps.iter().any(|step| step.node.id == *id && step.action == Action::Expect);
         if services.is_empty() {
             nodes = known.into_iter().map(NodeId::Service).filter(|id| !theirs(id)).collect();
         } else if let Some(id) = nodes.iter().find(|id| theirs(id)) {
@@ -224,7 +228,8 @@ impl Supervisor {
         env: BTreeMap<String, String>,
     ) -> Result<Reply, Refusal> {
         let manifest = manifest::load(&self.root, &env).map_err(|problems| refused(&Error::problems(problems)))?;
-        let survey = prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
+        let survey =
+            prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
         let renewal = plan::renew(&current.plan, survey.plan());
         prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
         let (rows, drivers, driver, plan) = survey.into_parts(&current.drivers, current.driver);
@@ -232,10 +237,10 @@ impl Supervisor {
         let Renewal { added, changed, removed, nodes } = renewal;
         self.outlet.amend(|record| {
             for (name, addresses) in rows {
-                let service = record.services.entry(name.to_string()).or_insert_with(|| ServiceRecord {
-                    phase: "waiting".to_owned(),
-                    ..ServiceRecord::default()
-                });
+                let service = record
+                    .services
+                    .entry(name.to_string())
+                    .or_insert_with(|| ServiceRecord { phase: "waiting".to_owned(), ..ServiceRecord::default() });
                 service.addresses = addresses;
             }
         });
