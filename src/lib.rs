@@ -13,6 +13,7 @@ pub mod logs;
 pub mod os;
 pub mod probe;
 pub mod state;
+pub mod watch;
 
 // Decisions: pure functions over values.
 pub mod engine;

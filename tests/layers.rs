@@ -12,7 +12,7 @@ use source::{Source, sources};
 /// The rooms of the floors, from words to faces. A room may use every floor before its own.
 const FLOORS: [(&str, &[&str]); 4] = [
     ("words", &["advice", "env_vars", "event", "name"]),
-    ("hands", &["os", "logs", "driver", "probe", "state"]),
+    ("hands", &["os", "logs", "driver", "probe", "state", "watch"]),
     ("decisions", &["manifest", "stack", "plan", "engine"]),
     ("faces", &["error", "report", "control", "data", "scaffold", "cli"]),
 ];
@@ -100,6 +100,7 @@ fn each_library_has_its_door() {
     found.extend(places(&["clap::", "clap_complete::"], behind(&["src/cli/"])));
     found.extend(places(&["indicatif::", "comfy_table::"], behind(&["src/report/", "src/cli/"])));
     found.extend(places(&["ctrlc::"], behind(&["src/os/"])));
+    found.extend(places(&["notify::", "ignore::"], behind(&["src/watch/"])));
     found.extend(places(&["nix::", "libc::", "procfs::", "listeners::"], behind(&["src/os/", "src/driver/"])));
     none(found);
 }
