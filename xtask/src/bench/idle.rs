@@ -51,7 +51,7 @@ fn family(pid: u32) -> anyhow::Result<Vec<u32>> {
 }
 
 /// Processor time used so far, in ticks.
-fn used(pid: u32) -> anyhow::Result<f64> {
+pub(super) fn used(pid: u32) -> anyhow::Result<f64> {
     let fields = fields(pid)?;
     let field =
         |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).context("/proc/PID/stat is short");
@@ -60,7 +60,7 @@ fn used(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Resident memory, in MiB.
-fn resident(pid: u32) -> anyhow::Result<f64> {
+pub(super) fn resident(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/PID/status")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -68,7 +68,7 @@ fn resident(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// The fields of /proc/PID/stat after the name, which may hold anything.
-fn fields(pid: u32) -> anyhow::Result<Vec<String>> {
+pub(super) fn fields(pid: u32) -> anyhow::Result<Vec<String>> {
     let stat = Path::new("/proc").join(pid.to_string()).join("stat");
     let stat = std::fs::read_to_string(stat)?;
     let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat is not as expected")?;

@@ -5,6 +5,8 @@ mod contender;
 mod figures;
 mod idle;
 mod project;
+#[cfg(target_os = "linux")]
+mod supervise;
 mod trace;
 mod up;
 
@@ -13,11 +15,16 @@ mod up;
 pub(crate) enum Bench {
     /// Start and stop of PostgreSQL and Redis on Docker: `devctl up` beside `docker compose up -d --wait`.
     Up(up::Args),
+    /// Processes supervised: start, cost, logs, restart, Ctrl+C, beside the peers that are installed.
+    #[cfg(target_os = "linux")]
+    Supervise(supervise::Args),
 }
 
 /// Measures and prints.
 pub(crate) fn run(what: &Bench) -> anyhow::Result<()> {
     match what {
         Bench::Up(args) => up::run(args),
+        #[cfg(target_os = "linux")]
+        Bench::Supervise(args) => supervise::run(args),
     }
 }
