@@ -7,6 +7,7 @@ mod outlet;
 mod prepare;
 mod session;
 mod supervisor;
+mod watching;
 
 use clap::ValueEnum;
 
@@ -197,7 +198,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env) => prepared?,
     };
     let prepared = Prepared { notes: notes.into_iter().chain(prepared.notes).collect(), ..prepared };
-    let terminal = Some(terminal);
-    let session = Session { run, state, lock: &lock, settings, terminal, context: &context, began };
+    let (terminal, files) = (Some(terminal), manifest.files.clone());
+    let session = Session { run, state, lock: &lock, settings, files, terminal, context: &context, began };
     session::run(prepared, session, &mut stop).await
 }

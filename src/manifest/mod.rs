@@ -63,6 +63,8 @@ pub struct Manifest {
     /// What is no mistake and still worth a look: variables of Compose files that are set nowhere, watched paths where
     /// nothing is.
     pub warnings: Vec<Problem>,
+    /// The files that all this was read from, those that are missing and would be read included.
+    pub files: Vec<PathBuf>,
 }
 
 /// `containers.driver`, or `--driver`.
@@ -129,6 +131,12 @@ fn read_all(root: &Path, shell: &BTreeMap<String, String>, sink: &Sink) -> Optio
             dotenv::read(&path, &shown(root, &path), sink)
         })
         .collect();
+    let named = file.env_files.iter().map(|at| compose_path(&root.join(&at.value)));
+    // Compose files are interpolated with the `.env` beside them.
+    let beside = compose_paths.first().and_then(|first| first.parent()).map(|folder| folder.join(".env"));
+    let mut files: Vec<PathBuf> =
+        std::iter::once(path.clone()).chain(compose_paths.iter().cloned()).chain(named).chain(beside).collect();
+    files.dedup();
     let project = project_name(root, &file, &compose, &source, sink);
     check::check(&compose, &file.services, &file.declared, sink);
     Some(Manifest {
@@ -139,6 +147,7 @@ fn read_all(root: &Path, shell: &BTreeMap<String, String>, sink: &Sink) -> Optio
         compose,
         services: file.services,
         warnings,
+        files,
     })
 }
 

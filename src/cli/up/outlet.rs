@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::control::EventLog;
 use crate::control::wire::Phase;
@@ -31,6 +31,8 @@ struct Told {
     phase: Phase,
     /// The reporter of the run's own terminal.
     reporter: Option<UnboundedSender<Event>>,
+    /// Whoever in this process has to know.
+    listeners: Vec<UnboundedSender<Event>>,
     /// Whether a failure to write the record was told already.
     trouble: bool,
     /// Whether the last check found nothing left.
@@ -45,7 +47,8 @@ impl Outlet {
         record: Record,
         reporter: Option<UnboundedSender<Event>>,
     ) -> Self {
-        let told = Told { record, phase: Phase::Starting, reporter, trouble: false, clean: false };
+        let told =
+            Told { record, phase: Phase::Starting, reporter, listeners: Vec::new(), trouble: false, clean: false };
         Self { inner: Arc::new(Inner { began, log: EventLog::new(), state, told: Mutex::new(told) }) }
     }
 
@@ -79,10 +82,21 @@ impl Outlet {
 
     fn pass_on(&self, told: &Told, event: Event) {
         self.inner.log.push(&event);
+        for listener in &told.listeners {
+            // One that is gone minds nothing any more.
+            let _ = listener.send(event.clone());
+        }
         if let Some(reporter) = &told.reporter {
             // A reporter that is gone has asked for the end of the run already.
             let _ = reporter.send(event);
         }
+    }
+
+    /// All events from now on.
+    pub(super) fn listen(&self) -> UnboundedReceiver<Event> {
+        let (tell, told) = unbounded_channel();
+        self.lock().listeners.push(tell);
+        told
     }
 
     /// Changes the record; for what no event tells.

@@ -1,6 +1,7 @@
 //! A run from its first event to its last: engine, reporter, record and signals, wired together.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use super::attached::Terminal;
 use super::outlet::Outlet;
 use super::prepare::{Prepared, Remark};
 use super::supervisor::{Current, Shared, Supervisor};
+use super::watching;
 use crate::advice::Advice as _;
 use crate::cli::Context;
 use crate::control::server::Server;
@@ -65,6 +67,8 @@ pub(super) struct Session<'a> {
     pub(super) state: StateDir,
     pub(super) lock: &'a Lock,
     pub(super) settings: Settings,
+    /// The files that the plan was made of.
+    pub(super) files: Vec<PathBuf>,
     /// Where the run is shown; one that was started in the background is shown to clients of the control socket alone.
     pub(super) terminal: Option<Terminal>,
     pub(super) context: &'a Context,
@@ -74,7 +78,7 @@ pub(super) struct Session<'a> {
 /// Runs what was prepared until it is over; answers with the exit code.
 pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut StopRequests) -> Result<u8, Error> {
     let Prepared { stack, plan, drivers, driver, why, adopted, notes } = prepared;
-    let Session { run, state, lock, settings, mut terminal, context, began } = session;
+    let Session { run, state, lock, settings, files, mut terminal, context, began } = session;
     let log_folder = state.logs();
     let logs = Hub::new(Some(log_folder.clone()));
     let is_seen = terminal.is_some();
@@ -137,6 +141,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
             drivers: Arc::clone(&drivers),
             driver,
             env: context.env.clone(),
+            files,
         }),
     });
     let server = serve(&supervisor, lock, context, &outlet);
@@ -155,6 +160,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         ended = run => ended,
         never = trouble => match never {},
         never = at_terminal => match never {},
+        never = watching::watch(Arc::clone(&supervisor)) => match never {},
     };
     outlet.finish();
     if let Some(server) = server {

@@ -47,6 +47,8 @@ pub(super) struct Current {
     /// What runs the containers: `docker`, `embedded` or `none`.
     pub(super) driver: &'static str,
     pub(super) env: BTreeMap<String, String>,
+    /// The files that the plan was made of.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl control::Supervisor for Shared {
@@ -244,8 +246,9 @@ impl Supervisor {
                 service.addresses = addresses;
             }
         });
+        let files = manifest.files.clone();
+        *current = Current { settings, plan: plan.clone(), drivers: Arc::clone(&drivers), driver, env, files };
         self.outlet.say(EventKind::Applied { added, changed, removed });
-        *current = Current { settings, plan: plan.clone(), drivers: Arc::clone(&drivers), driver, env };
         let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });
         Ok(Reply { seq, changes, notes: Vec::new() })
     }
