@@ -3,11 +3,13 @@
 //! clap stays in here. Each command has a file with its arguments, whose doc comments are the help, and a `run` that
 //! gets plain settings.
 
+mod attach;
 mod completions;
 mod config;
 mod db;
 mod down;
 mod duration;
+mod follow;
 mod last_run;
 mod logs;
 mod output;
@@ -72,6 +74,10 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
+    /// Runs the stack in the background; `devctl up -d` starts it
+    #[command(hide = true)]
+    Supervise,
+    Attach(attach::Args),
     Down(down::Args),
     Ps(ps::Args),
     Logs(logs::Args),
@@ -158,7 +164,9 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
     match command {
         Command::Completions(args) => completions::run(args.settings()),
         Command::Config(args) => config::run(&args.settings(), &context),
-        Command::Up(args) => block_on(up::run(args.settings(), context, link)),
+        Command::Up(args) => block_on(up::run(args.invocation(), context, link)),
+        Command::Supervise => block_on(up::run_in_background(context)),
+        Command::Attach(args) => block_on(attach::run(args.settings(), context)),
         Command::Down(args) => block_on(down::run(args.settings(), context)),
         Command::Ps(args) => block_on(ps::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),

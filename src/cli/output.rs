@@ -23,3 +23,17 @@ pub(super) enum Printed {
     All,
     ReaderGone,
 }
+
+/// Says something on standard error that is no error.
+pub(super) fn note(text: &str, color: ColorChoice) -> Result<(), Error> {
+    complain(text, color)
+}
+
+/// Prints text on standard error as it is.
+pub(super) fn complain(text: &str, color: ColorChoice) -> Result<(), Error> {
+    let mut stderr = AutoStream::new(io::stderr(), color);
+    stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush())
+        .map_err(|error| Error::io("cannot write to standard error", error))
+}

@@ -1,8 +1,10 @@
 //! `devctl up`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod attached;
+mod detached;
+mod joined;
 mod outlet;
 mod prepare;
 mod session;
@@ -10,14 +12,16 @@ mod supervisor;
 mod watching;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use self::attached::Terminal;
 use self::prepare::Prepared;
 pub(super) use self::prepare::take_lock;
-use self::session::{Session, StopRequests};
+use self::session::Session;
+pub(super) use self::session::{StopRequests, shape};
 use super::{Context, duration, output};
 use crate::error::Error;
-use crate::manifest::{self, DriverChoice};
+use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
 use crate::os::launcher::Link;
@@ -39,6 +43,7 @@ Examples:
   devctl up api                     the API and what it needs
   devctl up --api-only              the group `api` and the containers it needs
   devctl up --driver embedded       PostgreSQL and Redis without Docker
+  devctl up -d                      in the background; come back when all is ready
   devctl up --skip-docker           start programs only; databases run elsewhere
   devctl up --dry-run               say what would be done and why
   devctl up --format json           one JSON object a line, for programs")]
@@ -86,6 +91,17 @@ pub(super) struct Args {
     /// Leave containers behind, stopped, for a faster next start
     #[arg(long)]
     keep: bool,
+
+    /// Run in the background, and come back when everything is ready
+    ///
+    /// The exit code is 0 when everything is ready, 1 when something failed (then everything is stopped again), 4 when
+    /// something was not ready in time.
+    #[arg(short, long)]
+    detach: bool,
+
+    /// With `--detach`: come back at once
+    #[arg(long, requires = "detach")]
+    no_wait: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -99,7 +115,7 @@ enum Driver {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Pretty on a terminal, plain elsewhere
     Auto,
     /// Live progress and coloured logs
@@ -112,6 +128,22 @@ enum Format {
 
 /// What `devctl up` was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    /// What is to run, and how.
+    pub(super) settings: Settings,
+    /// `--dry-run`.
+    pub(super) dry_run: bool,
+    /// `--format`.
+    pub(super) format: report::Format,
+    /// `--detach`.
+    pub(super) detach: bool,
+    /// Not `--no-wait`.
+    pub(super) wait: bool,
+}
+
+/// What is to run, and how: all that a supervisor has to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// Which part of the stack.
     pub(super) selection: Selection,
@@ -119,10 +151,6 @@ pub(super) struct Settings {
     pub(super) driver: Option<DriverChoice>,
     /// `--skip-docker`.
     pub(super) skip_docker: bool,
-    /// `--dry-run`.
-    pub(super) dry_run: bool,
-    /// `--format`.
-    pub(super) format: report::Format,
     /// `--timeout`.
     pub(super) timeout: Option<Duration>,
     /// `--keep`.
@@ -132,10 +160,10 @@ pub(super) struct Settings {
 impl Args {
     /// Whether the stack is to run at this terminal.
     pub(super) fn in_foreground(&self) -> bool {
-        !self.dry_run
+        !self.dry_run && !self.detach
     }
 
-    pub(super) fn settings(self) -> Settings {
+    pub(super) fn invocation(self) -> Invocation {
         let Self {
             services,
             api_only,
@@ -148,10 +176,12 @@ impl Args {
             format,
             timeout,
             keep,
+            detach,
+            no_wait,
         } = self;
         let groups = [(api_only, "api"), (ws_only, "ws")];
         let groups = groups.into_iter().filter(|(asked, _)| *asked).map(|(_, group)| group.to_owned()).collect();
-        Settings {
+        let settings = Settings {
             selection: Selection { services, groups, no_deps, profiles },
             driver: driver.map(|driver| match driver {
                 Driver::Auto => DriverChoice::Auto,
@@ -159,24 +189,30 @@ impl Args {
                 Driver::Embedded => DriverChoice::Embedded,
             }),
             skip_docker,
-            dry_run,
-            format: match format {
-                Format::Auto => report::Format::Auto,
-                Format::Pretty => report::Format::Pretty,
-                Format::Plain => report::Format::Plain,
-                Format::Json => report::Format::Json,
-            },
             timeout,
             keep,
+        };
+        Invocation { settings, dry_run, format: format.into(), detach, wait: !no_wait }
+    }
+}
+
+impl From<Format> for report::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Auto => Self::Auto,
+            Format::Pretty => Self::Pretty,
+            Format::Plain => Self::Plain,
+            Format::Json => Self::Json,
         }
     }
 }
 
 /// Brings the stack up. `link` leads to the launcher, where there is one.
-pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>) -> Result<u8, Error> {
+pub(super) async fn run(invocation: Invocation, context: Context, link: Option<Link>) -> Result<u8, Error> {
+    let Invocation { settings, dry_run, format, detach, wait } = invocation;
     let began = clock::now();
-    let mut manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
-    if settings.dry_run {
+    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    if dry_run {
         output::print(&prepare::rehearsal(&manifest, &settings, &context.env).await?, context.color)?;
         return Ok(0);
     }
@@ -184,13 +220,43 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         // Said before anything of this run is written into the project.
         return Err(prepare::nothing_to_run(&manifest));
     }
-    let (terminal, passed) = Terminal::behind(link, settings.format)?;
-    let mut stop = StopRequests::install(passed)?;
     let state = StateDir::of(&manifest.root);
+    if let Some(holder) = prepare::holder(&state)? {
+        return joined::run(&manifest, &settings, &holder, joined::How { format, stay: !detach, wait }, &context).await;
+    }
+    if detach {
+        return detached::run(&manifest, &settings, format, wait, &context).await;
+    }
+    let (terminal, passed) = Terminal::behind(link, format)?;
+    let stop = StopRequests::install(passed)?;
+    supervise(manifest, settings, state, Some(terminal), stop, &context, began).await
+}
+
+/// Runs the stack of the project for whoever started this in the background, and who wrote the settings to standard
+/// input.
+pub(super) async fn run_in_background(context: Context) -> Result<u8, Error> {
+    let began = clock::now();
+    let settings = detached::read_settings()?;
+    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let state = StateDir::of(&manifest.root);
+    let stop = StopRequests::install_in_background()?;
+    supervise(manifest, settings, state, None, stop, &context, began).await
+}
+
+/// Holds the project, prepares the run, and runs it to its end.
+async fn supervise(
+    mut manifest: Manifest,
+    settings: Settings,
+    state: StateDir,
+    terminal: Option<Terminal>,
+    mut stop: StopRequests,
+    context: &Context,
+    began: Instant,
+) -> Result<u8, Error> {
     let run = RunId::from_random(rand::random());
     // Held until the run is over.
     let lock = prepare::take_lock(&state, &run)?;
-    let notes = prepare::first_run(&mut manifest, &context)?;
+    let notes = prepare::first_run(&mut manifest, context)?;
     let prepared = tokio::select! {
         biased;
         // Nothing is started yet, so there is nothing to take down.
@@ -198,7 +264,7 @@ pub(super) async fn run(settings: Settings, context: Context, link: Option<Link>
         prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env) => prepared?,
     };
     let prepared = Prepared { notes: notes.into_iter().chain(prepared.notes).collect(), ..prepared };
-    let (terminal, files) = (Some(terminal), manifest.files.clone());
-    let session = Session { run, state, lock: &lock, settings, files, terminal, context: &context, began };
+    let files = manifest.files.clone();
+    let session = Session { run, state, lock: &lock, settings, files, terminal, context, began };
     session::run(prepared, session, &mut stop).await
 }

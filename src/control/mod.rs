@@ -4,14 +4,19 @@
 //! engine behind it; the client knows what travels and nothing of the server. What both speak is in [`wire`], and
 //! docs/control-api.md tells other programs.
 
+pub mod client;
 pub mod event_log;
+pub mod openapi;
 pub mod server;
 pub mod socket;
 pub mod wire;
 
 use futures_util::future::BoxFuture;
 
+pub use client::{Client, ClientError};
 pub use event_log::EventLog;
+pub use server::Server;
+pub use socket::Socket;
 use wire::{Command, Refusal, Reply, Status};
 
 use crate::logs::Hub;

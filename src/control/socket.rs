@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -53,7 +54,7 @@ impl Advice for SocketError {
 /// The socket of the supervisor of a project. Its files are removed when it is dropped.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) listener: Listener,
+    pub(super) listener: Arc<Listener>,
     link: Option<PathBuf>,
 }
 
@@ -68,11 +69,11 @@ impl Socket {
             match bind(&at_home) {
                 // A file system without sockets: network drives, and folders shared with another system.
                 Err(SocketError::Bind { source, .. }) if has_no_sockets(&source) => {}
-                bound => return Ok(Self { listener: bound?, link: None }),
+                bound => return Ok(Self { listener: Arc::new(bound?), link: None }),
             }
         }
         let path = elsewhere(&real, env).map_err(|source| SocketError::Bind { path: at_home.clone(), source })?;
-        let listener = bind(&path)?;
+        let listener = Arc::new(bind(&path)?);
         socket::link(&path, &at_home).map_err(|source| SocketError::Bind { path: at_home.clone(), source })?;
         Ok(Self { listener, link: Some(at_home) })
     }

@@ -68,7 +68,8 @@ pub struct Manifest {
 }
 
 /// `containers.driver`, or `--driver`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DriverChoice {
     /// Docker where it works, embedded otherwise.
     #[default]

@@ -7,6 +7,11 @@ pub fn all() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
+/// Where the running program itself is.
+pub fn current_exe() -> std::io::Result<std::path::PathBuf> {
+    std::env::current_exe()
+}
+
 /// The folder devctl was started in.
 pub fn current_dir() -> std::io::Result<std::path::PathBuf> {
     std::env::current_dir()

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-pub use platform::{Listener, MAX_PATH, Stream, http_client, is_alive, private_folder};
+pub use platform::{Listener, MAX_PATH, Stream, http_client, is_alive, is_ours, private_folder};
 
 /// Whether there is anything of that name to connect to: a socket, and not its remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,13 @@ mod platform {
         }
     }
 
+    /// Whether a socket is this user's or root's, whom everybody trusts anyway. Root trusts everybody: it was asked to
+    /// act in that project.
+    pub fn is_ours(path: &Path) -> io::Result<bool> {
+        let (owner, us) = (path.metadata()?.uid(), crate::os::user::current_uid());
+        Ok(owner == us || owner == 0 || us == 0)
+    }
+
     /// Makes a folder that its owner alone can enter, or makes sure that the one there is like that. In a folder where
     /// everybody may write, somebody else may have been faster.
     pub fn private_folder(path: &Path) -> io::Result<()> {
@@ -271,6 +278,11 @@ mod platform {
     /// Finds nothing.
     pub fn is_alive(_: &Path) -> io::Result<Found> {
         Ok(Found::Nothing)
+    }
+
+    /// Nothing is.
+    pub fn is_ours(_: &Path) -> io::Result<bool> {
+        Err(unsupported())
     }
 
     /// Refuses.

@@ -70,8 +70,22 @@ pub struct Options {
     pub verbose: bool,
     /// Whether there are colours.
     pub color: ColorChoice,
-    /// Whether keys are read, so that it is worth telling which.
-    pub keys: bool,
+    /// What to say about leaving.
+    pub way_out: WayOut,
+}
+
+/// How whoever sits at the terminal gets rid of the run, or of seeing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WayOut {
+    /// Ctrl+C stops everything.
+    #[default]
+    Stop,
+    /// The same, and keys are read.
+    Keys,
+    /// Ctrl+C leaves the run alone.
+    Leave,
+    /// It runs in the background, and this terminal is free.
+    Background,
 }
 
 /// What a run is called in its first line: `integrador on Docker Engine 20.10.24 (API 1.41)`.

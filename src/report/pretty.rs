@@ -16,7 +16,7 @@ use super::board::Board;
 use super::paint::{BAD, BOLD, DIM, GOOD, Paint, WARN};
 use super::phrase::DetailKind;
 use super::trace::Trace;
-use super::{Kind, LogPrinter, Options, Reporter, ServiceRow, clean, phrase, table, words};
+use super::{Kind, LogPrinter, Options, Reporter, ServiceRow, WayOut, clean, phrase, table, words};
 use crate::event::{Event, EventKind, Failure, Outcome, StopCause};
 use crate::logs::{Delivery, LogLine};
 use crate::name::{NodeId, ServiceName};
@@ -49,7 +49,7 @@ pub(super) struct Pretty {
     is_terminal: bool,
     rows: Vec<ServiceRow>,
     verbose: bool,
-    keys: bool,
+    way_out: WayOut,
     /// Whether live lines are shown.
     live: bool,
     board: Board,
@@ -70,7 +70,7 @@ enum Stage {
 
 impl Pretty {
     pub(super) fn new(screen: Screen, options: Options, paint: Paint) -> Self {
-        let Options { rows, needs, verbose, color: _, keys } = options;
+        let Options { rows, needs, verbose, color: _, way_out } = options;
         Self {
             lines: MultiProgress::with_draw_target(screen.live),
             bars: Vec::new(),
@@ -81,7 +81,7 @@ impl Pretty {
             is_terminal: screen.is_terminal,
             rows,
             verbose,
-            keys,
+            way_out,
             live: true,
             board: Board::default(),
             trace: Trace::new(needs),
@@ -168,8 +168,13 @@ impl Pretty {
         } else {
             self.paint.paint(WARN, &format!("Up in {took}, not ready: {}", words::comma(unready)))
         };
-        let keys = if self.keys { ", d detaches, ? shows the keys" } else { "" };
-        let _ = writeln!(text, "{headline} · Ctrl+C stops everything{keys}\n");
+        let way_out = match self.way_out {
+            WayOut::Stop => "Ctrl+C stops everything",
+            WayOut::Keys => "Ctrl+C stops everything, d detaches, ? shows the keys",
+            WayOut::Leave => "Ctrl+C leaves it running",
+            WayOut::Background => "`devctl attach` shows it, `devctl down` stops it",
+        };
+        let _ = writeln!(text, "{headline} · {way_out}\n");
         for service in unready {
             text.push_str(&self.held_back(service));
         }

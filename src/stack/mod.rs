@@ -140,7 +140,8 @@ impl Stack {
 }
 
 /// Which part of the manifest to bring up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selection {
     /// These services and all that they need; every service of no inactive profile where empty.
     pub services: Vec<ServiceName>,

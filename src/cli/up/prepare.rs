@@ -60,6 +60,11 @@ pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, E
     }
 }
 
+/// Who has the project now.
+pub(super) fn holder(state: &StateDir) -> Result<Option<Holder>, Error> {
+    Lock::holder(state).map_err(|error| cannot_lock(state.path(), error))
+}
+
 fn is_up(holder: Option<&Holder>) -> Error {
     let who = holder.map_or_else(|| "another devctl".to_owned(), |holder| format!("devctl (pid {})", holder.pid));
     Error::new(Blame::Environment, format!("this project is already up: {who} runs it"))

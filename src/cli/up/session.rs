@@ -1,5 +1,6 @@
 //! A run from its first event to its last: engine, reporter, record and signals, wired together.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use crate::engine::runtime::{self, Runtime};
 use crate::error::Error;
 use crate::event::{Event, EventKind, Signal};
 use crate::logs::Hub;
+use crate::manifest::Manifest;
 use crate::name::{NodeId, RunId};
-use crate::os::signals::{Passed, Signals};
+use crate::os::signals::{Pass, Passed, Signals};
 use crate::os::{boot, clock};
-use crate::report::{self, Ended, Kind, ServiceRow};
-use crate::stack::{Node, Stack, mask};
+use crate::report::{self, Ended, Kind, ServiceRow, WayOut};
+use crate::stack::{self, Infra, Node, Selection, Stack, mask};
 use crate::state::StateDir;
 use crate::state::lock::Lock;
 use crate::state::record::{Record, ServiceRecord, StopBy};
@@ -37,14 +39,21 @@ use crate::state::record::{Record, ServiceRecord, StopBy};
 const LOG_CHUNKS: usize = 1024;
 
 /// Whatever asks a run to end: signals, and a reader of standard output that went away.
-pub(super) struct StopRequests {
+pub(in crate::cli) struct StopRequests {
     pub(super) ask: UnboundedSender<Signal>,
-    pub(super) asked: UnboundedReceiver<Signal>,
+    pub(in crate::cli) asked: UnboundedReceiver<Signal>,
 }
 
 impl StopRequests {
+    /// Installs the signal handlers of a run without a terminal: nobody hangs up on it.
+    pub(super) fn install_in_background() -> Result<Self, Error> {
+        let (detached, passed) = unbounded_channel();
+        let _ = detached.send(Pass::Detached);
+        Self::install(Some(passed))
+    }
+
     /// Installs the signal handlers. A launcher's signals are `passed` on.
-    pub(super) fn install(passed: Option<Passed>) -> Result<Self, Error> {
+    pub(in crate::cli) fn install(passed: Option<Passed>) -> Result<Self, Error> {
         let mut signals =
             Signals::install_with(passed).map_err(|error| Error::io("cannot install signal handlers", error))?;
         let (ask, asked) = unbounded_channel();
@@ -86,16 +95,9 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         None => (None, None),
         Some(terminal) => {
             let (tell, told) = unbounded_channel();
-            let options = report::Options {
-                rows: rows(&stack),
-                needs: stack
-                    .nodes()
-                    .map(|node| (node.id.clone(), node.needs.iter().map(|n| n.on.clone()).collect()))
-                    .collect(),
-                verbose: false,
-                color: context.color,
-                keys: terminal.read_keys(),
-            };
+            let (rows, needs) = shape_of(&stack);
+            let way_out = if terminal.read_keys() { WayOut::Keys } else { WayOut::Stop };
+            let options = report::Options { rows, needs, verbose: false, color: context.color, way_out };
             let (steering, logs) = (terminal.steering(), logs.subscribe(LOG_CHUNKS));
             (Some(tell), Some(tokio::spawn(report::run_steered(terminal.format, told, logs, steering, options))))
         }
@@ -164,7 +166,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
     };
     outlet.finish();
     if let Some(server) = server {
-        server.finish().await;
+        server.close().await;
     }
     Ok(outcome.exit_code())
 }
@@ -172,7 +174,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
 /// Opens the control socket. A run that other terminals cannot reach is worth a warning and no more.
 fn serve(supervisor: &Arc<Supervisor>, lock: &Lock, context: &Context, outlet: &Outlet) -> Option<Server> {
     let opened = Socket::bind(&supervisor.root, &context.env, lock)
-        .map(|socket| Server::start(socket, Shared(Arc::clone(supervisor))));
+        .map(|socket| Server::start(socket, Arc::new(Shared(Arc::clone(supervisor)))));
     match opened {
         Ok(server) => Some(server),
         Err(error) => {
@@ -217,6 +219,28 @@ fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: In
         adopted: adopted.iter().map(ToString::to_string).collect(),
         services: services.collect(),
     }
+}
+
+/// The services of a run and what each node needs.
+type Shape = (Vec<ServiceRow>, Vec<(NodeId, Vec<NodeId>)>);
+
+/// The shape of a run of another process, as far as it can be told from here: what cannot is shown without.
+pub(in crate::cli) fn shape(
+    manifest: &Manifest,
+    selection: &Selection,
+    driver: &str,
+    env: &BTreeMap<String, String>,
+) -> Shape {
+    let infra = match driver {
+        "embedded" => Infra::Embedded,
+        _ => Infra::Docker,
+    };
+    stack::resolve(manifest, selection, infra, env).map(|stack| shape_of(&stack)).unwrap_or_default()
+}
+
+fn shape_of(stack: &Stack) -> Shape {
+    let needs = stack.nodes().map(|node| (node.id.clone(), node.needs.iter().map(|n| n.on.clone()).collect()));
+    (rows(stack), needs.collect())
 }
 
 fn rows(stack: &Stack) -> Vec<ServiceRow> {

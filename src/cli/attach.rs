@@ -1,0 +1,35 @@
+//! `devctl attach`.
+
+use super::Context;
+use super::follow::{self, Follow, Until};
+use crate::control::client::Client;
+use crate::error::Error;
+use crate::manifest;
+use crate::report;
+use crate::stack::Selection;
+
+/// Show a stack that runs in the background, as `up` would show it
+///
+/// Ctrl+C leaves it running.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to show what happens
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    format: super::up::Format,
+}
+
+impl Args {
+    pub(super) fn settings(self) -> report::Format {
+        self.format.into()
+    }
+}
+
+/// Shows the run until Ctrl+C, or until it ends.
+pub(super) async fn run(format: report::Format, context: Context) -> Result<u8, Error> {
+    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let (client, status) = Client::connect(&manifest.root).await?;
+    let selection = Selection::default();
+    let (until, from) = (Until::Left, status.next_event);
+    let follow = Follow { manifest: &manifest, selection: &selection, format, until, from, ours: false };
+    follow::run(&client, &status, follow, &context).await
+}

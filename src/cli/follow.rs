@@ -1,0 +1,214 @@
+//! Shows a run of another process at this terminal, as if it ran here.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::Context;
+use super::up::{self, StopRequests};
+use crate::control::client::{Client, Logs};
+use crate::control::wire::{Down, EventLine, LogEntry, Phase, ServiceStatus, State, Status};
+use crate::error::Error;
+use crate::event::{Event, EventKind, Handle, Signal};
+use crate::logs::{Hub, LogSink};
+use crate::manifest::Manifest;
+use crate::name::{NodeId, ServiceName};
+use crate::report::{self, Format, Steer, WayOut};
+use crate::stack::Selection;
+
+/// How many chunks of log may wait for a slow terminal before lines are dropped.
+const LOG_CHUNKS: usize = 1024;
+
+/// What to show, and until when.
+pub(super) struct Follow<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) selection: &'a Selection,
+    pub(super) format: Format,
+    pub(super) until: Until,
+    /// The number of the first event to show; what led to it is told by the status.
+    pub(super) from: u64,
+    /// Whether we have begun the run, so that Ctrl+C before it is up ends it.
+    pub(super) ours: bool,
+}
+
+/// Until when a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until everything is up.
+    Up,
+    /// Until Ctrl+C, which leaves the run alone.
+    Left,
+}
+
+/// Shows the run; answers with the exit code that says how it went.
+pub(super) async fn run(client: &Client, status: &Status, follow: Follow<'_>, context: &Context) -> Result<u8, Error> {
+    let Follow { manifest, selection, format, until, from, ours } = follow;
+    let mut stop = StopRequests::install(None)?;
+    let logs = Hub::new(None);
+    let (tell, told) = unbounded_channel();
+    let (steer, steering) = report::steering();
+    let (rows, needs) = up::shape(manifest, selection, &status.driver, &context.env);
+    let way_out = match until {
+        Until::Up => WayOut::Background,
+        Until::Left => WayOut::Leave,
+    };
+    let options = report::Options { rows, needs, verbose: false, color: context.color, way_out };
+    let subscription = logs.subscribe(LOG_CHUNKS);
+    let mut reporter = tokio::spawn(report::run_steered(format, told, subscription, steering, options));
+    if from > 1 && format != Format::Json {
+        so_far(status, &tell);
+    }
+    let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, code: None };
+    let mut events = client.events(&status.run, from);
+    let mut lines = Lines { logs: client.logs(&status.run, &[], 0), hub: logs, sinks: HashMap::new(), open: true };
+    loop {
+        tokio::select! {
+            biased;
+            Some(signal) = stop.asked.recv() => {
+                if shown.signal(signal).await {
+                    let (done, left) = oneshot::channel();
+                    let _ = steer.send(Steer::Leave(format!("left; devctl (pid {}) runs on", status.pid), done));
+                    // A reporter that has ended has nothing to put in order.
+                    let _ = left.await;
+                    break;
+                }
+            }
+            ended = &mut reporter => {
+                // Its last event is shown, or nobody reads any more.
+                let _ = ended;
+                break;
+            }
+            event = events.next(), if shown.tell.is_some() => match event? {
+                Some(EventLine::Event(numbered)) => shown.event(numbered.event),
+                // What is missing is in the status, and shows with the next event of each service.
+                Some(EventLine::Gap { .. }) => {}
+                None => shown.tell = None,
+            },
+            () = lines.next(), if lines.open => {}
+        }
+    }
+    Ok(shown.code.unwrap_or(0))
+}
+
+/// What is shown and how it ends.
+struct Shown<'a> {
+    client: &'a Client,
+    until: Until,
+    ours: bool,
+    /// The way to the reporter; it ends where this is dropped.
+    tell: Option<UnboundedSender<Event>>,
+    /// How often somebody pressed Ctrl+C.
+    asked: u32,
+    code: Option<u8>,
+}
+
+impl Shown<'_> {
+    fn event(&mut self, event: Event) {
+        let over = match &event.kind {
+            EventKind::StackReady { unready, .. } => {
+                self.code = Some(if unready.is_empty() { 0 } else { 4 });
+                self.until == Until::Up
+            }
+            EventKind::Finished { exit_code, .. } => {
+                self.code = Some(*exit_code);
+                true
+            }
+            _ => false,
+        };
+        if let Some(tell) = &self.tell {
+            // Where the reporter is gone, so is whoever would see it.
+            let _ = tell.send(event);
+        }
+        if over {
+            self.tell = None;
+        }
+    }
+
+    /// A signal: leaves the run alone, unless it is ours and not up yet. Answers whether that is all.
+    async fn signal(&mut self, signal: Signal) -> bool {
+        self.asked += 1;
+        if !self.ours || self.asked > 2 || signal == Signal::Hup {
+            if self.until == Until::Up {
+                self.code = Some(signal.exit_code());
+            }
+            return true;
+        }
+        // A supervisor that cannot be asked any more is about to end.
+        let _ = self.client.down(&Down { kill: self.asked > 1, keep: false }).await;
+        false
+    }
+}
+
+/// What services print, on its way to the reporter.
+struct Lines {
+    logs: Logs,
+    hub: Hub,
+    sinks: HashMap<ServiceName, LogSink>,
+    open: bool,
+}
+
+impl Lines {
+    async fn next(&mut self) {
+        match self.logs.next().await {
+            Ok(Some(LogEntry::Line { service, stream, line, .. })) => {
+                let sink = self.sinks.entry(service.clone()).or_insert_with(|| self.hub.sink(&service));
+                sink.write(stream, format!("{line}\n").as_bytes()).await;
+            }
+            // The files have them.
+            Ok(Some(LogEntry::Dropped { .. })) => {}
+            Ok(None) | Err(_) => self.open = false,
+        }
+    }
+}
+
+/// Tells the reporter what happened before it came.
+fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
+    let say = |kind| {
+        let _ = tell.send(Event { at_ms: 0, kind });
+    };
+    let (Ok(project), Ok(run)) = (status.project.parse(), status.run.parse()) else { return };
+    let names = status.services.iter().filter_map(|service| service.service.parse().ok());
+    let driver = match status.driver.as_str() {
+        "docker" => "docker",
+        "embedded" => "embedded",
+        _ => "none",
+    };
+    let why = format!("run by devctl (pid {}) since {}", status.pid, status.began);
+    say(EventKind::RunStarted { project, run, driver, why, services: names.collect() });
+    for service in &status.services {
+        let Ok(name) = service.service.parse::<ServiceName>() else { continue };
+        let node = NodeId::Service(name);
+        if let Some(handle) = handle(service) {
+            say(EventKind::Started { node: node.clone(), handle });
+        }
+        match service.state {
+            State::Ready | State::Unhealthy => {
+                say(EventKind::Ready { node, elapsed_ms: service.ready_ms.unwrap_or_default(), probe: "started" });
+            }
+            State::Done => say(EventKind::Completed { node, elapsed_ms: 0 }),
+            State::Waiting
+            | State::Starting
+            | State::Probing
+            | State::Late
+            | State::Restarting
+            | State::Failed
+            | State::Stopping
+            | State::Killing
+            | State::Stopped => {}
+        }
+    }
+    if status.phase == Phase::Up {
+        let late = |service: &&ServiceStatus| !matches!(service.state, State::Ready | State::Done | State::Unhealthy);
+        let unready = status.services.iter().filter(late).filter_map(|service| service.service.parse().ok()).collect();
+        say(EventKind::StackReady { elapsed_ms: 0, unready });
+    }
+}
+
+fn handle(service: &ServiceStatus) -> Option<Handle> {
+    match (&service.container, service.pid) {
+        (Some(name), _) => Some(Handle::Container { id: String::new(), name: name.clone() }),
+        (None, Some(pid)) => Some(Handle::Process { pid }),
+        (None, None) => None,
+    }
+}
