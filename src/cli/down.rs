@@ -14,6 +14,7 @@ use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{ProjectName, RunId};
 use crate::os::process::{self, Kill};
 use crate::state::StateDir;
+use crate::state::guardian_log::Deed;
 use crate::state::lock::Lock;
 use crate::state::record::Record;
 
@@ -67,11 +68,13 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             confirm(&doomed(&manifest, &state, engine.as_ref().ok()).await?)?;
         }
     }
-    let stopped = stop_supervisor(&state).await?;
+    let supervisor = stop_supervisor(&state).await?;
     // Nobody may bring the stack up while it is taken down.
     let run = RunId::from_random(rand::random());
-    let _lock = super::up::take_lock(&state, &run)?;
-    let mut done = Done { supervisor: stopped, ..Done::default() };
+    let _lock = super::up::take_lock(&state, &run).await?;
+    // What a guardian did is told once.
+    let mut done = Done { supervisor, guardian: Deed::read(&state), ..Done::default() };
+    Deed::clear(&state);
     let Swept { stopped: ended, left } = end_processes(&state).await;
     done.processes += ended.len();
     done.left.extend(left);
@@ -132,6 +135,8 @@ fn away(engine: &Result<Docker, Missing>, manifest: &Manifest, record: Option<&R
 struct Done {
     /// The devctl that ran the stack and took down all that it had started.
     supervisor: Option<u32>,
+    /// What the guardian of a run that was killed has done before.
+    guardian: Option<Deed>,
     processes: usize,
     containers: Vec<String>,
     networks: Vec<String>,
@@ -144,7 +149,7 @@ struct Done {
 
 impl Done {
     fn is_nothing(&self) -> bool {
-        let Self { supervisor, processes, containers, networks, data, left: _, kept: _ } = self;
+        let Self { supervisor, guardian: _, processes, containers, networks, data, left: _, kept: _ } = self;
         supervisor.is_none() && *processes == 0 && containers.is_empty() && networks.is_empty() && data.is_empty()
     }
 
@@ -153,6 +158,9 @@ impl Done {
         std::fmt::from_fn(|f| {
             if let Some(pid) = self.supervisor {
                 writeln!(f, "stopped devctl (pid {pid}) with everything it ran")?;
+            }
+            if let Some(deed) = &self.guardian {
+                writeln!(f, "{deed}")?;
             }
             if self.processes > 0 {
                 let processes = count(self.processes, "process", "processes");
@@ -241,6 +249,11 @@ fn confirm(doomed: &[String]) -> Result<(), Error> {
 async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
     let cannot_look = |error| Error::io("cannot look at the project's lock", error);
     let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(None) };
+    if holder.guardian {
+        // It is taking down what a killed run left, and is about to finish.
+        Lock::wait_until_free(state).await.map_err(cannot_look)?;
+        return Ok(None);
+    }
     if holder.pid != 0 {
         let asked = holder.process().is_some_and(|devctl| process::signal(devctl, Kill::Term));
         if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
@@ -255,6 +268,7 @@ async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
 /// Ends what runs that died left of their processes.
 async fn end_processes(state: &StateDir) -> Swept {
     let Some(record) = Record::read(state) else { return Swept::default() };
+    last_run::remember(state, &record);
     host::sweep(&last_run::lost(&record), Patience::LATER).await
 }
 

@@ -9,6 +9,8 @@ use crate::driver::process::{Leader, Lost};
 use crate::error::Error;
 use crate::manifest::{DriverChoice, Manifest};
 use crate::os::process::Identity;
+use crate::state::StateDir;
+use crate::state::last_run::{End, LastRun};
 use crate::state::record::{Record, StopBy};
 
 /// Whether a run had containers, or was about to.
@@ -24,6 +26,30 @@ pub(super) fn may_have_containers(manifest: &Manifest, record: Option<&Record>) 
 /// The names of a run's containers.
 pub(super) fn containers(record: &Record) -> impl Iterator<Item = &str> {
     record.services.values().filter_map(|service| service.container.as_deref())
+}
+
+/// Keeps how a run was that died without a word, unless its guardian has done so.
+pub(super) fn remember(state: &StateDir, record: &Record) {
+    if LastRun::read(state).is_none_or(|last| last.record.run != record.run) {
+        // `why` knows less of it where it cannot be written.
+        let _ = LastRun::of_dead(record.clone()).write(state);
+    }
+}
+
+/// How a run ended that left a record behind, in words that follow "the last run".
+pub(super) fn how_it_ended(state: &StateDir, record: &Record) -> &'static str {
+    let known = LastRun::read(state).filter(|last| last.record.run == record.run).map(|last| last.end);
+    let unknown = if record.is_of_this_boot() { End::Killed } else { End::PowerOff };
+    match known.unwrap_or(unknown) {
+        End::Done | End::Interrupted | End::Failed => "could not take everything down",
+        End::PowerOff => "was up when the machine went down",
+        End::Killed => "was killed",
+    }
+}
+
+/// The names of the containers that a run made, started or took over: what ran before it is not among them.
+pub(super) fn started_containers(record: &Record) -> Vec<String> {
+    record.services.values().filter(|service| service.ours).filter_map(|service| service.container.clone()).collect()
 }
 
 /// The processes of a run that died, as far as it wrote them down. Nobody where the machine was started anew since.

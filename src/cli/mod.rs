@@ -10,6 +10,7 @@ mod db;
 mod down;
 mod duration;
 mod follow;
+mod guard;
 mod last_run;
 mod logs;
 mod output;
@@ -84,6 +85,8 @@ enum Command {
     Db(db::Args),
     Config(config::Args),
     Completions(completions::Args),
+    #[command(name = crate::driver::guardian::COMMAND, hide = true)]
+    Guard(guard::Args),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -163,6 +166,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Error> {
     match command {
         Command::Completions(args) => completions::run(args.settings()),
+        Command::Guard(guard::Args {}) => guard::run(),
         Command::Config(args) => config::run(&args.settings(), &context),
         Command::Up(args) => block_on(up::run(args.invocation(), context, link)),
         Command::Supervise => block_on(up::run_in_background(context)),

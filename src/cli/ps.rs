@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
+use indexmap::IndexMap;
 
 use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::driver::docker::{Docker, ObservedContainer};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
-use crate::os::{clock, terminal};
+use crate::os::process::Process;
+use crate::os::{clock, terminal, tree};
 use crate::report;
 use crate::state::StateDir;
-use crate::state::lock::Lock;
+use crate::state::guardian_log::Deed;
+use crate::state::lock::{Holder, Lock};
 use crate::state::record::{Record, ServiceRecord};
 
 /// Show what runs, where, and how it is
@@ -56,23 +59,91 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let state = StateDir::of(&manifest.root);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
     let record = Record::read(&state);
-    let (services, elsewhere) = match record {
+    let (services, remarks, elsewhere) = match record {
         // The supervisor knows best, and keeps its record up to date.
-        Some(record) if holder.is_some() => {
-            (record.services.into_iter().map(|(name, service)| Row::of_record(name, service)).collect(), Ok(()))
+        Some(record) if holder.as_ref().is_some_and(|holder| !holder.guardian && holder.run == record.run) => {
+            let rows = record.services.into_iter().map(|(name, service)| Row::of_record(name, service));
+            (rows.collect(), Vec::new(), Ok(()))
         }
-        record => without_supervisor(&manifest, record.as_ref(), &context).await?,
+        record => {
+            let left = record.as_ref().map(orphans).unwrap_or_default();
+            let (containers, elsewhere) = match without_supervisor(&manifest, record.as_ref(), &context).await {
+                Ok(found) => found,
+                Err(error) => (Vec::new(), Err(error)),
+            };
+            let rows: Vec<Row> = left.into_iter().chain(containers).collect();
+            let remarks = remarks(&state, holder.as_ref(), record.as_ref(), !rows.is_empty());
+            (rows, remarks, elsewhere)
+        }
     };
-    let text = match settings.format {
+    let mut text = match settings.format {
         Format::Json => json(&services)?,
+        // A word about what is going on says more than that nothing is here.
+        Format::Table if services.is_empty() && holder.is_some() => String::new(),
         Format::Table if services.is_empty() => "nothing of this project runs\n".to_owned(),
         Format::Table => table(&services, clock::timestamp(), terminal::size().map(|(columns, _)| columns)),
     };
+    if settings.format == Format::Table {
+        for remark in remarks {
+            let _ = writeln!(text, "{remark}");
+        }
+    }
     // A word about what is elsewhere says more than that nothing is here.
     if elsewhere.is_ok() || !services.is_empty() {
         output::print(&text, context.color)?;
     }
     elsewhere.map(|()| 0)
+}
+
+/// The processes that a dead run left, a row for each service.
+fn orphans(record: &Record) -> Vec<Row> {
+    let lost = last_run::lost(record);
+    let mut services: IndexMap<String, Vec<Process>> = IndexMap::new();
+    for process in lost.processes() {
+        services.entry(lost.service_of(&process).unwrap_or_default()).or_default().push(process);
+    }
+    let row = |(service, processes): (String, Vec<Process>)| {
+        let known = record.services.get(&service).cloned().unwrap_or_default();
+        let leader = processes.iter().position(|process| Some(process.id) == known.leader());
+        let (shown, others) = (leader.unwrap_or(0), processes.len() - 1);
+        let mut detail = format!("left by a run that was killed: {}", tree::describe(&processes[shown]));
+        if others > 0 {
+            let _ = write!(detail, ", and {others} more");
+        }
+        let state = "orphaned".to_owned();
+        let pid = Some(processes[shown].id.pid);
+        let since = known.since.filter(|_| leader.is_some());
+        let (ready_ms, restarts, addresses) = (None, known.restarts, known.addresses);
+        Row { service, state, pid, container: None, since, ready_ms, restarts, addresses, detail: Some(detail) }
+    };
+    services.into_iter().map(row).collect()
+}
+
+/// What is worth saying where no supervisor runs the stack. `rows`: whether there is anything to show.
+fn remarks(state: &StateDir, holder: Option<&Holder>, dead: Option<&Record>, rows: bool) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match holder {
+        Some(holder) if holder.guardian => {
+            remarks.push(format!("the last run was killed; its guardian (pid {}) is taking it down", holder.pid));
+            return remarks;
+        }
+        Some(holder) => {
+            remarks.push(format!("devctl (pid {}) has the project, and has not said yet what it runs", holder.pid));
+            return remarks;
+        }
+        None => {}
+    }
+    let deed = Deed::read(state);
+    remarks.extend(deed.as_ref().map(ToString::to_string));
+    if let Some(record) = dead {
+        if deed.is_none() {
+            remarks.push(format!("the last run {}", last_run::how_it_ended(state, record)));
+        }
+        if rows {
+            remarks.push("`devctl up` takes over what it left, `devctl down` takes it down".to_owned());
+        }
+    }
+    remarks
 }
 
 /// What to type to run this again.

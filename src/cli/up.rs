@@ -255,7 +255,11 @@ async fn supervise(
 ) -> Result<u8, Error> {
     let run = RunId::from_random(rand::random());
     // Held until the run is over.
-    let lock = prepare::take_lock(&state, &run)?;
+    let lock = tokio::select! {
+        biased;
+        Some(signal) = stop.asked.recv() => return Ok(signal.exit_code()),
+        lock = prepare::take_lock(&state, &run) => lock?,
+    };
     let notes = prepare::first_run(&mut manifest, context)?;
     let prepared = tokio::select! {
         biased;

@@ -8,6 +8,7 @@ pub mod choice;
 pub mod claim;
 pub mod docker;
 pub mod embedded;
+pub mod guardian;
 pub mod process;
 mod throttle;
 

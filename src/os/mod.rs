@@ -2,6 +2,7 @@
 //! in the drivers, behind `cfg`, and nowhere else.
 
 pub mod background;
+pub mod apart;
 pub mod boot;
 pub mod clock;
 pub mod console;

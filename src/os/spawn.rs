@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::apart::{self, Apart};
 use super::process::{self, Identity, Kill};
 use super::tree::{self, Tree};
 
@@ -60,6 +61,12 @@ enum Request {
         runtime: Handle,
         answer: oneshot::Sender<io::Result<Unclaimed>>,
     },
+    /// A devctl apart from this one: no child, and made here all the same, as its pipe must be nobody else's.
+    Apart {
+        args: &'static [&'static str],
+        runtime: Handle,
+        answer: oneshot::Sender<io::Result<Apart>>,
+    },
     /// Asked by whoever wants to know that all earlier requests are done with.
     Done(oneshot::Sender<()>),
 }
@@ -77,6 +84,11 @@ impl Spawner {
                         // Whoever ordered it may have gone away: then the child comes back, and is killed.
                         let _ = answer.send(make(&order).map(|spawned| Unclaimed(Some(spawned))));
                     }
+                    Request::Apart { args, runtime, answer } => {
+                        let _runtime = runtime.enter();
+                        // Where nobody listens any more its pipe ends, and it with it.
+                        let _ = answer.send(apart::start(args));
+                    }
                     Request::Done(answer) => {
                         // Whoever asked may have lost patience.
                         let _ = answer.send(());
@@ -91,10 +103,17 @@ impl Spawner {
     /// that.
     pub async fn spawn(&self, order: Order) -> io::Result<Spawned> {
         let (answer, made) = oneshot::channel();
-        let gone = || io::Error::other("the thread that makes processes could not be started");
         let request = Request::Make { order: Box::new(order), runtime: Handle::current(), answer };
         self.orders.send(request).map_err(|_| gone())?;
         made.await.map_err(|_| gone())?.map(Unclaimed::claim)
+    }
+
+    /// Starts devctl once more with these arguments, see [`super::apart`]. If the future is dropped, it ends.
+    pub async fn apart(&self, args: &'static [&'static str]) -> io::Result<Apart> {
+        let (answer, made) = oneshot::channel();
+        let request = Request::Apart { args, runtime: Handle::current(), answer };
+        self.orders.send(request).map_err(|_| gone())?;
+        made.await.map_err(|_| gone())?
     }
 
     /// Waits until every order so far is carried out. A child whose order was dropped is killed by then.
@@ -105,6 +124,10 @@ impl Spawner {
             let _ = done.await;
         }
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that makes processes could not be started")
 }
 
 impl Default for Spawner {

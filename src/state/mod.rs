@@ -1,5 +1,7 @@
 //! `.devctl/`: who holds the project, what a run started, where logs and data live.
 
+pub mod guardian_log;
+pub mod last_run;
 pub mod lock;
 pub mod record;
 
@@ -28,6 +30,11 @@ impl StateDir {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The project it belongs to.
+    pub fn root(&self) -> &Path {
+        self.0.parent().unwrap_or(&self.0)
     }
 
     /// Where the logs of the services are.

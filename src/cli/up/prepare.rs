@@ -25,6 +25,7 @@ use crate::report;
 use crate::scaffold::env_file;
 use crate::stack::{self, Infra, PortClaim, Stack};
 use crate::state::StateDir;
+use crate::state::guardian_log::Deed;
 use crate::state::lock::{Attempt, Holder, Lock};
 use crate::state::record::Record;
 
@@ -52,17 +53,25 @@ pub(super) enum Remark {
     Warning(String, Vec<String>),
 }
 
-/// Takes the project for this run, or says who has it.
-pub(in crate::cli) fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
-    match Lock::take(state, &Holder::this(run.as_str())).map_err(|error| cannot_lock(state.path(), error))? {
-        Attempt::Held(lock) => Ok(lock),
-        Attempt::Taken(holder) => Err(is_up(holder.as_ref())),
+/// Takes the project for this run, or says who has it. The guardian of a killed run is waited for: it is about to
+/// finish.
+pub(in crate::cli) async fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
+    loop {
+        match Lock::take(state, &Holder::this(run.as_str())).map_err(|error| cannot_lock(state.path(), error))? {
+            Attempt::Held(lock) => return Ok(lock),
+            Attempt::Taken(Some(holder)) if holder.guardian => {
+                Lock::wait_until_free(state).await.map_err(|error| cannot_lock(state.path(), error))?;
+            }
+            Attempt::Taken(holder) => return Err(is_up(holder.as_ref())),
+        }
     }
 }
 
 /// Who has the project now.
 pub(super) fn holder(state: &StateDir) -> Result<Option<Holder>, Error> {
-    Lock::holder(state).map_err(|error| cannot_lock(state.path(), error))
+    // A guardian that finishes what a killed run left is waited for where the project is taken.
+    let holder = Lock::holder(state).map_err(|error| cannot_lock(state.path(), error))?;
+    Ok(holder.filter(|holder| !holder.guardian))
 }
 
 fn is_up(holder: Option<&Holder>) -> Error {
@@ -117,14 +126,19 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
 /// Ends the processes of the last run, where that run died without doing so, and of those it had taken over. Their
 /// containers are adopted by the plan.
 async fn clean_after_the_dead(state: &StateDir, notes: &mut Vec<Remark>) -> Dead {
+    if let Some(deed) = Deed::read(state) {
+        notes.push(Remark::Note(deed.to_string()));
+        Deed::clear(state);
+    }
     // The lock is ours, so whoever wrote the record is gone.
     let Some(record) = Record::read(state) else { return Dead::default() };
-    if !record.is_of_this_boot() {
-        notes.push(Remark::Note("the machine was restarted while the stack was up".to_owned()));
-    }
+    last_run::remember(state, &record);
+    let how = last_run::how_it_ended(state, &record);
     let Swept { stopped, left } = process::sweep(&last_run::lost(&record), Patience::LATER).await;
     if !stopped.is_empty() {
-        notes.push(Remark::Note(format!("the last run was killed; stopped what it left: {}", stopped.join(", "))));
+        notes.push(Remark::Note(format!("the last run {how}; stopped what it left: {}", stopped.join(", "))));
+    } else if !record.is_of_this_boot() {
+        notes.push(Remark::Note(format!("the last run {how}")));
     }
     if !left.is_empty() {
         let hints = vec!["it may hold ports and files that the stack needs".to_owned()];

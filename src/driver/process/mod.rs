@@ -26,6 +26,7 @@ use self::control::ProcessControl;
 use super::{Running, StartContext};
 use crate::event::Handle;
 use crate::name::{RunId, ServiceName};
+use crate::os::apart::Apart;
 use crate::os::process::{Kill, Table};
 use crate::os::spawn::{Order, Spawner};
 use crate::os::tree::{self, Cookie, Tree};
@@ -165,6 +166,11 @@ impl Processes {
             Ok(()) => Vec::new(),
             Err(_) => self.leftovers(run),
         }
+    }
+
+    /// Starts devctl once more, apart from this one; see [`crate::os::apart`].
+    pub(super) async fn apart(&self, args: &'static [&'static str]) -> std::io::Result<Apart> {
+        self.inner.spawner.apart(args).await
     }
 
     fn env(&self, more: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {

@@ -75,6 +75,12 @@ impl Lost {
         self.forest().members()
     }
 
+    /// The service that a process belongs to, where that can be told.
+    pub fn service_of(&self, process: &Process) -> Option<String> {
+        let leader = self.leaders.iter().find(|leader| leader.id.pid == process.session);
+        leader.map(|leader| leader.service.clone()).or_else(|| tree::service_of(process.id.pid))
+    }
+
     fn forest(&self) -> Forest {
         let cookies = self.runs.iter().map(|run| Cookie::of_run(run.as_str())).collect();
         Forest::new(self.leaders.iter().map(|leader| leader.id), cookies)
@@ -93,6 +99,9 @@ impl Lost {
 /// Ends all processes of a run that died and waits until they are gone.
 pub async fn sweep(lost: &Lost, patience: Patience) -> Swept {
     let mut sweep = Sweep { lost, forest: lost.forest(), asked: HashMap::new(), named: HashMap::new() };
+    if patience.leaders_know {
+        sweep.name_the_quick();
+    }
     let began = clock::now();
     let kill_at = began + patience.grace;
     let hurry_at = began + patience.grace / 2;
@@ -143,6 +152,13 @@ impl Sweep<'_> {
             self.named.entry(process.id).or_insert_with(|| tree::describe(process));
         }
         members
+    }
+
+    /// Those who heard of devctl's death from the system and are gone before the first look were stopped too.
+    fn name_the_quick(&mut self) {
+        for leader in self.lost.leaders.iter().filter(|leader| !process::lives(leader.id)) {
+            self.named.insert(leader.id, format!("process {} ({})", leader.id.pid, leader.service));
+        }
     }
 
     /// Asks everybody by the signal of its service, and nobody twice by the same. `leaders_know`: leaders were asked
