@@ -330,9 +330,7 @@ fn killed_and_up_again(infra: Infra) {
 
     // Twice, so that what the first dead run left is still known to the third.
     for _ in 0..2 {
-        devctl.signal(Signal::SIGKILL);
-        let killed = devctl.wait_exit();
-        assert_eq!(killed.killed_by, Some(Signal::SIGKILL as i32));
+        devctl.kill_with_guardian();
         let left = processes_of_run(&runs[runs.len() - 1]);
         assert!(left.iter().any(|process| process.command == "sleep 600"), "nobody is there to end it: {left:?}");
         if infra == Infra::Docker {
@@ -376,8 +374,7 @@ fn killed_and_down(infra: Infra) {
     let project = with_daemon();
     let mut devctl = project.up_ready(&infra.args());
     let run = devctl.run_id();
-    devctl.signal(Signal::SIGKILL);
-    devctl.wait_exit();
+    devctl.kill_with_guardian();
     let down = project.printed(&["down"]);
     assert!(down.ends_with("0 left\n"), "{down}");
     project.assert_nothing_left(&run);
@@ -504,8 +501,7 @@ fn containers_that_a_killed_devctl_only_started_are_taken_over_too() {
     let kept = containers(&project);
     assert_eq!(kept.len(), 1);
     let devctl = project.up_ready(&args);
-    devctl.signal(Signal::SIGKILL);
-    devctl.wait_exit();
+    devctl.kill_with_guardian();
     let mut devctl = project.up_ready(&args);
     assert_eq!(devctl.wait_node("starting", "redis")["action"], "adopt");
     assert_eq!(containers(&project), kept);

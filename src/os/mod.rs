@@ -1,8 +1,8 @@
 //! The operating system: clock, environment, files, signals, processes and ports. Code for one platform lives here and
 //! in the drivers, behind `cfg`, and nowhere else.
 
-pub mod background;
 pub mod apart;
+pub mod background;
 pub mod boot;
 pub mod clock;
 pub mod console;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 
 use crate::message::{Message, up, up_command, wait_line};
 use crate::proxy::Proxy;
-use crate::support::{Devctl, Engine, Project, Signal, variable};
+use crate::support::{Devctl, Engine, Project, variable};
 
 /// A project with one container and nothing else.
 fn redis(image: &str, keys: &str) -> Project {
@@ -119,8 +119,7 @@ fn an_engine_that_goes_away_after_everything_is_ready() {
 fn killed(project: &Project, devctl: Devctl) {
     let mut devctl = devctl;
     wait_line(&mut devctl, "everything is ready");
-    devctl.signal(Signal::SIGKILL);
-    devctl.wait_exit();
+    devctl.kill_with_guardian();
     assert!(recorded(project), "nobody was there to remove the record");
 }
 

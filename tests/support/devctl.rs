@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use devctl::os::process::{self, Identity, Kill, Table};
 pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -128,6 +129,48 @@ impl Devctl {
         kill(Pid::from_raw(pid), signal).expect("devctl has not been waited for, so its id is its own");
     }
 
+    /// The guardian of its run, as soon as there is one: `None` for the one that is to be left out.
+    #[track_caller]
+    pub(crate) fn guardian_but(&self, not: Option<Identity>) -> Identity {
+        super::until("there is a guardian", || {
+            let table = Table::snapshot();
+            let mut children = table.iter().filter(|process| process.parent == self.pid() && !process.ended);
+            let guardian = children.find(|child| process::command(child.id.pid) == "devctl guard");
+            let guardian = guardian.map(|guardian| guardian.id).filter(|id| Some(*id) != not);
+            guardian.ok_or_else(|| "there is none".to_owned())
+        })
+    }
+
+    /// The guardian of its run.
+    #[track_caller]
+    pub(crate) fn guardian(&self) -> Identity {
+        self.guardian_but(None)
+    }
+
+    /// Kills devctl alone, and waits until its guardian has done its work.
+    #[track_caller]
+    pub(crate) fn kill_and_wait_for_guardian(self) -> Finished {
+        let guardian = self.guardian();
+        self.signal(Signal::SIGKILL);
+        let finished = self.wait_exit();
+        gone(guardian);
+        finished
+    }
+
+    /// Kills devctl and its guardian: neither of them can do anything for the other.
+    #[track_caller]
+    pub(crate) fn kill_with_guardian(self) -> Finished {
+        // Stopped, it starts no other one.
+        self.signal(Signal::SIGSTOP);
+        let guardian = self.guardian();
+        assert!(process::signal(guardian, Kill::Kill), "the guardian was there a moment ago");
+        self.signal(Signal::SIGKILL);
+        let finished = self.wait_exit();
+        assert_eq!(finished.killed_by, Some(Signal::SIGKILL as i32));
+        gone(guardian);
+        finished
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub(crate) fn wait_exit(mut self) -> Finished {
@@ -216,6 +259,12 @@ impl Finished {
         assert!(left.is_empty(), "something is left: {left:?}\n{}", told(&self.events, &self.stderr));
         receipt
     }
+}
+
+/// Waits until a process that is not our child is gone.
+#[track_caller]
+pub(crate) fn gone(id: Identity) {
+    super::until("the process is gone", || if process::lives(id) { Err(process::command(id.pid)) } else { Ok(()) });
 }
 
 /// A line of output: an event, or text that should not be there and is kept as it is.

@@ -17,7 +17,7 @@ mod terminal;
 use std::time::Duration;
 
 pub(crate) use client::{WebSocket, get, get_json, redis_ping, sql, websocket_round_trip};
-pub(crate) use devctl::{Devctl, Finished, Signal};
+pub(crate) use devctl::{Devctl, Finished, Signal, gone};
 pub(crate) use engine::{Container, Engine};
 pub(crate) use ports::Port;
 pub(crate) use processes::{Process, processes_of_run};

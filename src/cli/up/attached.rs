@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fs::OpenOptions;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -82,7 +81,7 @@ impl Terminal {
                 }
                 Happening::Key(Key::Detach) => {
                     if detach(console, to, state, ask).await {
-                        supervisor.detached.store(true, Ordering::Relaxed);
+                        supervisor.has_left().await;
                     }
                 }
                 Happening::Stopping => {

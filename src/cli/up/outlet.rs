@@ -8,9 +8,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::control::EventLog;
 use crate::control::wire::Phase;
-use crate::event::{Event, EventKind, millis};
+use crate::event::{Event, EventKind, Outcome, millis};
 use crate::os::clock;
 use crate::state::StateDir;
+use crate::state::last_run::{End, LastRun};
 use crate::state::record::Record;
 
 /// Takes events and passes them on, in one order for everybody. Cheap to clone.
@@ -127,10 +128,17 @@ impl Outlet {
     }
 
     /// The run is over. Where something of it is left, the record stays, and the next `up` looks after that.
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(&self, outcome: Outcome) {
         self.inner.log.close();
         let mut told = self.lock();
         told.reporter = None;
+        let end = match outcome {
+            Outcome::Done => End::Done,
+            Outcome::Interrupted(_) => End::Interrupted,
+            Outcome::Failed | Outcome::Environment | Outcome::NotReady => End::Failed,
+        };
+        // `why` knows less of it where it cannot be written.
+        let _ = LastRun::of(told.record.clone(), end).write(&self.inner.state);
         if told.clean {
             // A record that cannot be removed costs the next `up` one look for what is not there.
             let _ = Record::clear(&self.inner.state);

@@ -14,13 +14,14 @@ use super::Settings;
 use super::attached::Terminal;
 use super::outlet::Outlet;
 use super::prepare::{Prepared, Remark};
-use super::supervisor::{Current, Shared, Supervisor};
+use super::supervisor::{Current, Guarded, Shared, Supervisor};
 use super::watching;
 use crate::advice::Advice as _;
 use crate::cli::Context;
 use crate::control::server::Server;
 use crate::control::socket::Socket;
 use crate::driver::Work;
+use crate::driver::guardian::{Guardian, RunText, Watch};
 use crate::engine::runtime::{self, Runtime};
 use crate::error::Error;
 use crate::event::{Event, EventKind, Signal};
@@ -88,6 +89,17 @@ pub(super) struct Session<'a> {
 pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut StopRequests) -> Result<u8, Error> {
     let Prepared { stack, plan, drivers, driver, why, adopted, notes } = prepared;
     let Session { run, state, lock, settings, files, mut terminal, context, began } = session;
+    let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
+    let watch = Watch {
+        root: state.root().to_owned(),
+        run: RunText(run.clone()),
+        adopted: adopted.iter().cloned().map(RunText).collect(),
+        engine: engine.clone(),
+        keep: plan.keep,
+        // A run that nobody sees is meant to outlast accidents, and what is to be kept is kept.
+        spare: plan.keep && terminal.is_none(),
+    };
+    let guardian = Guardian::start(&drivers.process, watch).await;
     let log_folder = state.logs();
     let logs = Hub::new(Some(log_folder.clone()));
     let is_seen = terminal.is_some();
@@ -112,7 +124,6 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         }
     };
 
-    let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
     let record = Record { engine, ..record(&stack, &run, driver, &adopted, began) };
     let outlet = Outlet::new(began, state.clone(), record, tell);
     outlet.say(EventKind::RunStarted {
@@ -128,6 +139,11 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
             Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
         });
     }
+    if let Err(error) = &guardian {
+        let message = format!("cannot start the guardian of this run: {error}");
+        let hints = vec!["should devctl be killed, `devctl down` stops what it leaves".to_owned()];
+        outlet.say(EventKind::Warning { node: None, message, hints });
+    }
     outlet.amend(|_| ());
     let (requests, requested) = unbounded_channel();
     let supervisor = Arc::new(Supervisor {
@@ -136,6 +152,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         log_folder,
         root: stack.root().to_owned(),
         detached: AtomicBool::new(!is_seen),
+        guardian: Guarded::new(guardian.ok()),
         requests,
         current: Mutex::new(Current {
             settings,
@@ -164,7 +181,8 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         never = at_terminal => match never {},
         never = watching::watch(Arc::clone(&supervisor)) => match never {},
     };
-    outlet.finish();
+    outlet.finish(outcome);
+    supervisor.guardian.goodbye().await;
     if let Some(server) = server {
         server.close().await;
     }

@@ -16,6 +16,7 @@ use super::{Settings, prepare};
 use crate::control::wire::{self, Change, Mode, Phase, Refusal, Reply, State, Status, What};
 use crate::control::{self, EventLog};
 use crate::driver::Drivers;
+use crate::driver::guardian::{Guardian, Watch};
 use crate::engine::command::Command;
 use crate::engine::runtime::Request;
 use crate::error::Error;
@@ -34,9 +35,38 @@ pub(super) struct Supervisor {
     pub(super) log_folder: PathBuf,
     pub(super) root: PathBuf,
     pub(super) detached: AtomicBool,
+    pub(super) guardian: Guarded,
     pub(super) requests: UnboundedSender<Request>,
     /// Held while another plan is made and applied: two at once would each miss what the other did.
     pub(super) current: Mutex<Current>,
+}
+
+/// The guardian of a run, where it has one.
+pub(super) struct Guarded(std::sync::Mutex<Option<Guardian>>);
+
+impl Guarded {
+    pub(super) fn new(guardian: Option<Guardian>) -> Self {
+        Self(std::sync::Mutex::new(guardian))
+    }
+
+    /// Tells it what to know from now on.
+    fn update(&self, change: impl FnOnce(&mut Watch)) {
+        if let Some(guardian) = &*self.lock() {
+            guardian.update(change);
+        }
+    }
+
+    /// Lets it go: the run has ended by itself.
+    pub(super) async fn goodbye(&self) {
+        let guardian = self.lock().take();
+        if let Some(guardian) = guardian {
+            guardian.goodbye().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Guardian>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// What is being carried out.
@@ -80,6 +110,13 @@ impl control::Supervisor for Shared {
 pub(super) struct Shared(pub(super) Arc<Supervisor>);
 
 impl Supervisor {
+    /// The run has left its terminal.
+    pub(super) async fn has_left(&self) {
+        self.detached.store(true, Ordering::Relaxed);
+        let keep = self.current.lock().await.settings.keep;
+        self.guardian.update(|watch| watch.spare = keep);
+    }
+
     /// Whether the run is being taken down.
     pub(super) fn is_stopping(&self) -> bool {
         self.outlet.now().1 == Phase::Stopping
@@ -249,6 +286,8 @@ impl Supervisor {
         let files = manifest.files.clone();
         *current = Current { settings, plan: plan.clone(), drivers: Arc::clone(&drivers), driver, env, files };
         self.outlet.say(EventKind::Applied { added, changed, removed });
+        let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
+        self.guardian.update(|watch| watch.engine = engine);
         let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });
         Ok(Reply { seq, changes, notes: Vec::new() })
     }
