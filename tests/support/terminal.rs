@@ -1,12 +1,16 @@
 //! A pseudo-terminal with devctl in it, and the screen that a person would see.
 
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::num::NonZeroU16;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::Termios;
 use pty_process::blocking::{Command, Pty};
 
 use super::{DEADLINE, Project, until};
@@ -16,6 +20,9 @@ pub(crate) struct Terminal {
     pty: Arc<Pty>,
     child: Child,
     shared: Arc<Shared>,
+    reader: Option<JoinHandle<()>>,
+    /// Dropped, it ends the reader.
+    closing: Option<PipeWriter>,
 }
 
 struct Shared {
@@ -53,18 +60,20 @@ impl Terminal {
     }
 
     /// Starts an interactive shell with job control, in which `devctl` is found. Its prompt is `$ `.
-    pub(crate) fn shell(project: &Project) -> Self {
-        let command =
-            Command::new("bash").args(["--noprofile", "--norc", "-i"]).env_clear().envs(project.environment());
+    pub(crate) fn shell(project: &Project, shell: &str) -> Self {
         let devctl = Path::new(env!("CARGO_BIN_EXE_devctl")).parent().expect("the binary is in a folder");
         let path = super::variable("PATH").unwrap_or_default();
-        let command = command
+        let command = Command::new(shell)
+            // The settings of whoever runs the tests are none of theirs.
+            .args(if shell == "bash" { &["--noprofile", "--norc", "-i"][..] } else { &["-i"] })
+            .current_dir(project.root())
+            .env_clear()
+            .envs(project.environment())
             .env("PATH", format!("{}:{path}", devctl.display()))
             .env("PS1", "$ ")
-            // The line editor sets modes of its own with every prompt.
             .env("HISTFILE", "/dev/null");
-        let terminal = Self::spawn(command.current_dir(project.root()), (120, 40));
-        terminal.wait_screen("the prompt", |screen| screen.ends_with('$'));
+        let terminal = Self::spawn(command, (120, 40));
+        terminal.wait_prompt();
         terminal
     }
 
@@ -77,11 +86,12 @@ impl Terminal {
         let screen = Mutex::new(Screen { parser, raw: Vec::new(), ended: false });
         let shared = Arc::new(Shared { screen, changed: Condvar::new() });
         let pty = Arc::new(pty);
-        std::thread::spawn({
+        let (closed, closing) = std::io::pipe().expect("the system has pipes");
+        let reader = std::thread::spawn({
             let (pty, shared) = (Arc::clone(&pty), Arc::clone(&shared));
-            move || read(&pty, &shared)
+            move || read(&pty, &closed, &shared)
         });
-        Self { pty, child, shared }
+        Self { pty, child, shared, reader: Some(reader), closing: Some(closing) }
     }
 
     /// Types.
@@ -92,6 +102,42 @@ impl Terminal {
     /// Presses Ctrl+C: the terminal makes it a signal for whoever is in its foreground.
     pub(crate) fn interrupt(&self) {
         self.type_in("\x03");
+    }
+
+    /// Presses Ctrl+Z.
+    pub(crate) fn suspend(&self) {
+        self.type_in("\x1a");
+    }
+
+    /// Waits for the shell's prompt with nothing typed after it.
+    #[track_caller]
+    pub(crate) fn wait_prompt(&self) -> String {
+        self.wait_screen("the prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == "$"))
+    }
+
+    /// What the terminal does with keys and output at the moment.
+    pub(crate) fn modes(&self) -> Termios {
+        nix::sys::termios::tcgetattr(&*self.pty).expect("the terminal is open")
+    }
+
+    /// The process that was started in the terminal.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are positive")
+    }
+
+    /// Closes the window and waits for the shell's end: it has no terminal any more.
+    #[track_caller]
+    pub(crate) fn close(mut self) {
+        drop(self.closing.take());
+        let reader = self.reader.take().expect("it is closed once");
+        reader.join().expect("the reader does not panic");
+        // The last of the two that hold it open.
+        let (pty, _) = pty_process::blocking::open().expect("the system has pseudo-terminals");
+        drop(std::mem::replace(&mut self.pty, Arc::new(pty)));
+        until("the end of the shell", || match self.child.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
     }
 
     /// Changes the size of the window.
@@ -160,9 +206,15 @@ impl Drop for Terminal {
 }
 
 /// Feeds the screen until the terminal is closed, which Linux tells by an error and macOS by an empty read.
-fn read(pty: &Pty, shared: &Shared) {
+fn read(pty: &Pty, closed: &PipeReader, shared: &Shared) {
     let mut chunk = [0; 8192];
     loop {
+        let mut fds = [PollFd::new(pty.as_fd(), PollFlags::POLLIN), PollFd::new(closed.as_fd(), PollFlags::POLLIN)];
+        // Interrupted, it says that there is something: the read waits for it then.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if fds[1].any() == Some(true) {
+            return;
+        }
         let count = (&*pty).read(&mut chunk).unwrap_or(0);
         let mut screen = shared.screen.lock().expect("no test panics while it looks");
         screen.parser.process(&chunk[..count]);
