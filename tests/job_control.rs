@@ -118,6 +118,11 @@ fn ctrl_c_counts_once() {
 }
 
 #[test]
+fn ctrl_backslash_is_ctrl_c() {
+    counts_once(|terminal, _| terminal.type_in("\x1c"));
+}
+
+#[test]
 fn q_is_ctrl_c() {
     counts_once(|terminal, _| terminal.type_in("q"));
 }
@@ -270,6 +275,32 @@ fn ctrl_z_and_fg_in_sh() {
 #[test]
 fn ctrl_z_and_fg_in_bash() {
     stopped_and_continued("bash");
+}
+
+#[test]
+fn live_lines_make_way_for_the_shell() {
+    let project = polite();
+    let manifest = project.root().join("devctl.toml");
+    let text = std::fs::read_to_string(&manifest).expect("it was written");
+    project.write("devctl.toml", &text.replace(r#"ready   = { log = "up" }"#, r#"ready   = { log = "said more" }"#));
+    let shell = Terminal::shell(&project, "sh");
+    let before = shell.modes();
+    shell.type_in("devctl up\n");
+    shell.wait_text("probing");
+    shell.suspend();
+    shell.wait_text("topped");
+    let screen = shell.wait_prompt();
+    assert!(!screen.contains("probing"), "{screen}");
+    assert_eq!(shell.modes(), before, "{screen}");
+    shell.type_in("fg\n");
+    shell.wait_text("probing");
+    project.write("more", "");
+    shell.wait_text("shows the keys");
+    project.write("done", "");
+    shell.type_in("q");
+    shell.wait_text("0 left");
+    back_at_the_prompt(&shell, 0, &before);
+    leave(shell, &project);
 }
 
 #[test]

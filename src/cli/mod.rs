@@ -146,15 +146,17 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let link = match &command {
+    let mut link = None;
+    if let Command::Up(args) = &command
+        && args.in_foreground()
+    {
         // Here, where there is one thread and nothing is open yet.
-        Command::Up(args) if args.in_foreground() => match launcher::split() {
-            Role::Alone => None,
-            Role::Supervisor(link) => Some(link),
+        match launcher::split() {
+            Role::Alone => {}
+            Role::Supervisor(to_launcher) => link = Some(to_launcher),
             Role::Launcher(code) => return code,
-        },
-        _ => None,
-    };
+        }
+    }
     let color = global.color.into();
     let code = Context::new(global).and_then(|context| run(command, context, link));
     ExitCode::from(code.unwrap_or_else(|error| {

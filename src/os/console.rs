@@ -33,6 +33,7 @@ pub enum Key {
 
 impl Key {
     /// The key of what was read at once. More than one byte is an arrow key, or a text that was pasted by mistake.
+    #[cfg(any(unix, test))]
     fn of(read: &[u8]) -> Option<Self> {
         match read {
             b"d" => Some(Self::Detach),
@@ -65,7 +66,8 @@ mod unix {
     pub struct Console {
         /// Gone once the run has left the terminal.
         launcher: Option<Launcher>,
-        jobs: UnboundedReceiver<Job>,
+        /// Gone with the launcher.
+        jobs: Option<UnboundedReceiver<Job>>,
         wants_keys: bool,
         stopped: bool,
         keys: Option<(KeyMode, Input)>,
@@ -75,7 +77,7 @@ mod unix {
         /// The terminal behind a launcher, and the signals that it passes on.
         pub fn new(heard: Heard) -> (Self, crate::os::signals::Passed) {
             let Heard { passed, jobs, launcher } = heard;
-            (Self { launcher: Some(launcher), jobs, wants_keys: false, stopped: false, keys: None }, passed)
+            (Self { launcher: Some(launcher), jobs: Some(jobs), wants_keys: false, stopped: false, keys: None }, passed)
         }
 
         /// Reads keys from now on, whenever the run is in the foreground. Answers whether it is.
@@ -111,7 +113,7 @@ mod unix {
                 let looks = self.wants_keys && !self.stopped && self.keys.is_none() && in_foreground().is_some();
                 tokio::select! {
                     biased;
-                    job = self.jobs.recv() => match job {
+                    job = told(&mut self.jobs) => match job {
                         Some(Job::Stops) => {
                             self.stopped = true;
                             self.leave();
@@ -124,10 +126,11 @@ mod unix {
                             self.enter();
                             return Happening::Shown { foreground: in_foreground() != Some(false) };
                         }
-                        // The launcher is gone, and the end of the run is under way.
+                        // The shell has its prompt back, and the end of the run is under way.
                         None => {
+                            self.jobs = None;
                             self.leave();
-                            std::future::pending::<()>().await;
+                            return Happening::Shown { foreground: false };
                         }
                     },
                     read = pressed(&mut self.keys) => match read {
@@ -173,6 +176,13 @@ mod unix {
     impl Drop for Console {
         fn drop(&mut self) {
             self.leave();
+        }
+    }
+
+    async fn told(jobs: &mut Option<UnboundedReceiver<Job>>) -> Option<Job> {
+        match jobs {
+            Some(jobs) => jobs.recv().await,
+            None => std::future::pending().await,
         }
     }
 

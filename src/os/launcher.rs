@@ -120,6 +120,8 @@ mod unix {
     fn fork_off() -> io::Result<Role> {
         let (ours, theirs) = UnixStream::pair()?;
         let (notes, noting) = quiet_pipe()?;
+        // Where whoever started us ignores the ends of children, the kernel would not tell us either.
+        handle(Signal::SIGCHLD, SigHandler::SigDfl)?;
         // Until each of the two has its handlers nothing may arrive.
         let held: SigSet = WATCHED.into_iter().collect();
         let mut before = SigSet::empty();
@@ -258,7 +260,7 @@ mod unix {
                     Ok(Signal::SIGCHLD) => match waitpid(self.child, Some(WaitPidFlag::WNOHANG)) {
                         Ok(WaitStatus::StillAlive) => {}
                         Ok(status) => return self.last_words().or(Some(Over::Ended(status))),
-                        // Somebody before us had SIGCHLD ignored, so the kernel keeps no status.
+                        // Never: it is our child, and nobody else waits for it.
                         Err(_) => return self.last_words().or(Some(Over::Ended(WaitStatus::Exited(self.child, 1)))),
                     },
                     Ok(Signal::SIGTSTP) => {
