@@ -172,8 +172,8 @@ impl Service {
 
     /// When to look again.
     pub(super) fn due(&self) -> Option<Instant> {
-        let held = self.held.filter(|_| !self.paused && self.since.is_some());
-        [self.debounce.due(), held].into_iter().flatten().min()
+        // A pause of the guard ends in the midst of a burst: with that.
+        self.debounce.due().or(self.held.filter(|_| !self.paused && self.since.is_some()))
     }
 
     /// Looks at what may have changed, once it is quiet, and tells what did, unless it has to wait.
@@ -184,7 +184,8 @@ impl Service {
             outcome.ruled = burst.rules;
             fresh = self.look(&burst, folders, &mut outcome.errors);
         }
-        let Some(since) = self.since.filter(|_| !self.paused) else { return outcome };
+        // What goes on right now is told with the rest: one restart instead of two.
+        let Some(since) = self.since.filter(|_| !self.paused && self.debounce.due().is_none()) else { return outcome };
         if !fresh && self.held.is_some_and(|until| now < until) {
             return outcome;
         }
