@@ -108,6 +108,7 @@ impl Run {
             env: indexmap::IndexMap::new(),
             port: None,
             stop_signal: StopSignal::Term,
+            pty: false,
         };
         let cx = StartContext {
             node: NodeId::Service(self.service.clone()),

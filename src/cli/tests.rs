@@ -19,11 +19,15 @@ fn refused(line: &str) -> clap::Error {
     error
 }
 
-fn up(line: &str) -> up::Settings {
+fn invocation(line: &str) -> up::Invocation {
     match parse(line) {
-        Command::Up(args) => args.settings(),
+        Command::Up(args) => args.invocation(),
         command => panic!("{command:?}"),
     }
+}
+
+fn up(line: &str) -> up::Settings {
+    invocation(line).settings
 }
 
 #[test]
@@ -35,15 +39,7 @@ fn the_arguments_are_consistent() {
 fn up_alone_means_everything() {
     assert_eq!(
         up("devctl up"),
-        up::Settings {
-            selection: Selection::default(),
-            driver: None,
-            skip_docker: false,
-            dry_run: false,
-            format: Format::Auto,
-            timeout: None,
-            keep: false,
-        }
+        up::Settings { selection: Selection::default(), driver: None, skip_docker: false, timeout: None, keep: false }
     );
 }
 
@@ -62,12 +58,14 @@ fn up_takes_all_its_flags() {
             },
             driver: Some(DriverChoice::Embedded),
             skip_docker: false,
-            dry_run: true,
-            format: Format::Json,
             timeout: Some(Duration::from_secs(90)),
             keep: true,
         }
     );
+    let how = invocation(line);
+    assert_eq!((how.dry_run, how.format, how.detach, how.wait), (true, Format::Json, false, true));
+    let how = invocation("devctl up -d --no-wait");
+    assert_eq!((how.dry_run, how.format, how.detach, how.wait), (false, Format::Auto, true, false));
     assert_eq!(up("devctl up --api-only").selection.groups, ["api"]);
     assert_eq!(up("devctl up --ws-only --skip-docker").selection.groups, ["ws"]);
 }
@@ -79,6 +77,7 @@ fn contradictions_and_mistakes_are_usage_errors() {
         "devctl up --api-only db",
         "devctl up --ws-only db",
         "devctl up --no-deps",
+        "devctl up --no-wait",
         "devctl up --skip-docker --driver docker",
         "devctl up --timeout soon",
         "devctl up --timeout 0",

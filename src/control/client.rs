@@ -149,7 +149,7 @@ impl Client {
 
     /// How everything is.
     pub async fn status(&self) -> Result<Status, ClientError> {
-        let response = self.send(Method::GET, self.url(&["status"]), None::<&()>, Some(ANSWER)).await?;
+        let response = self.send(Method::GET, url(&["status"]), None::<&()>, Some(ANSWER)).await?;
         self.read(response).await
     }
 
@@ -214,15 +214,8 @@ impl Client {
     }
 
     async fn command(&self, path: &[&str], body: Option<&impl Serialize>) -> Result<Reply, ClientError> {
-        let response = self.send(Method::POST, self.url(path), body, Some(COMMAND)).await?;
+        let response = self.send(Method::POST, url(path), body, Some(COMMAND)).await?;
         self.read(response).await
-    }
-
-    /// Names of replicas have a `#` in them, which must not be taken for the end of the path.
-    fn url(&self, path: &[&str]) -> Url {
-        let mut url = Url::parse("http://devctl/v1").expect("it is a URL");
-        url.path_segments_mut().expect("it has a path").extend(path);
-        url
     }
 
     async fn send(
@@ -298,6 +291,13 @@ impl ClientError {
     }
 }
 
+/// Names of replicas have a `#` in them, which must not be taken for the end of the path.
+fn url(path: &[&str]) -> Url {
+    let mut url = Url::parse("http://devctl/v1").expect("it is a URL");
+    url.path_segments_mut().expect("it has a path").extend(path);
+    url
+}
+
 fn names(services: &[ServiceName]) -> String {
     if services.is_empty() {
         return "*".to_owned();
@@ -319,7 +319,7 @@ impl Events {
     pub async fn next(&mut self) -> Result<Option<EventLine>, ClientError> {
         loop {
             if !self.lines.is_open() {
-                let mut url = self.client.url(&["events"]);
+                let mut url = url(&["events"]);
                 url.query_pairs_mut().append_pair("from", &self.at.to_string()).append_pair("follow", "true");
                 match self.client.open_again(&self.run, url).await? {
                     Some(response) => self.lines.open(response),
@@ -366,7 +366,7 @@ impl Logs {
             if !self.lines.is_open() {
                 // After a break, what was printed meanwhile is among the last lines, and what is known already too.
                 let tail = if self.last.is_some() { LOOK_BACK } else { self.tail };
-                let mut url = self.client.url(&["logs"]);
+                let mut url = url(&["logs"]);
                 url.query_pairs_mut().append_pair("tail", &tail.to_string()).append_pair("follow", "true");
                 if let Some(services) = &self.services {
                     url.query_pairs_mut().append_pair("service", services);

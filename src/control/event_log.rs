@@ -134,6 +134,11 @@ impl EventLog {
         self.inner.lock().last + 1
     }
 
+    /// How many readers there are.
+    pub fn readers(&self) -> usize {
+        self.inner.changed.receiver_count()
+    }
+
     /// Says that no event will come any more: readers end once they have read what there is.
     pub fn close(&self) {
         self.inner.lock().closed = true;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::event::{Event, Exit, Failure};
 use crate::logs::Stream;
 use crate::name::ServiceName;
 use crate::state::record::{Record, ServiceRecord};
@@ -90,8 +90,23 @@ pub struct ServiceStatus {
     /// The container's name, where it is a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// The ports of this machine that it listens on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
     /// Where people reach it, secrets masked.
     pub addresses: Vec<String>,
+    /// How it ended the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
+    /// What it waits for before it may start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_on: Vec<String>,
+    /// What the last probe said that did not find it ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe: Option<String>,
+    /// Why it failed, with the evidence: gone once it is started anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// Milliseconds from its start to its readiness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_ms: Option<u64>,
@@ -175,7 +190,24 @@ impl fmt::Display for State {
 impl ServiceStatus {
     /// What the record of a run tells of a service.
     pub fn of_record(service: &str, record: &ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, ours: _, since, ready_ms, restarts, addresses, detail, .. } = record;
+        let ServiceRecord {
+            phase,
+            pid,
+            start: _,
+            stop: _,
+            container,
+            ports,
+            ours: _,
+            since,
+            ready_ms,
+            restarts,
+            last_exit,
+            addresses,
+            waiting_on,
+            last_probe,
+            failure,
+            detail,
+        } = record;
         Self {
             service: service.to_owned(),
             // The record's words are the same; one that is not known is of a service that nothing was heard of yet.
@@ -184,7 +216,12 @@ impl ServiceStatus {
             restarts: *restarts,
             pid: *pid,
             container: container.clone(),
+            ports: ports.clone(),
             addresses: addresses.clone(),
+            last_exit: last_exit.clone(),
+            waiting_on: waiting_on.clone(),
+            last_probe: last_probe.clone(),
+            failure: failure.clone(),
             ready_ms: *ready_ms,
             detail: detail.clone(),
         }

@@ -35,6 +35,7 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "health",
     "restart",
     "stop",
+    "pty",
     "watch",
     "env",
 ];
@@ -174,6 +175,7 @@ fn read_service(
             .and_then(|stop| stop.read("signal", |r, key, node| r.one_of(key, node, SIGNALS)))
             .unwrap_or_default(),
         stop_grace: stop.and_then(|stop| stop.read("grace", Reader::duration)).unwrap_or(DEFAULT_STOP_GRACE),
+        pty: table.read("pty", Reader::boolean).unwrap_or_default(),
         watch: watch.map(|watch| Watch { build: runtime == Some(Runtime::Rust), ..watch }),
         env: table.read("env", env).unwrap_or_default(),
     })

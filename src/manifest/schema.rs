@@ -84,6 +84,9 @@ struct Service {
     restart: Option<RestartOrPolicy>,
     /// How it is stopped.
     stop: Option<Stop>,
+    /// Whether it runs in a terminal of its own, for programs that insist on one; its output is one stream then. Not on
+    /// Windows. Default: false.
+    pty: Option<bool>,
     /// What to watch for changes, relative to `dir`: a list of paths, or a table.
     watch: Option<WatchOrPaths>,
     /// Environment. Wins over `.env` files, loses to the shell.

@@ -42,6 +42,8 @@ pub struct Service {
     pub stop_signal: StopSignal,
     /// How long it has to stop before it is killed.
     pub stop_grace: Duration,
+    /// Whether it runs in a terminal of its own.
+    pub pty: bool,
     /// What is watched for changes, where something is.
     pub watch: Option<Watch>,
     /// Environment.

@@ -18,6 +18,7 @@ pub mod pipe;
 pub mod ports;
 pub mod private_file;
 pub mod process;
+pub mod pty;
 pub mod signals;
 pub mod socket;
 pub mod spawn;

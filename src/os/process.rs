@@ -98,6 +98,18 @@ pub fn pipe_holders(pipe: &impl PipeEnd) -> Vec<u32> {
     platform::pipe_holders(pipe)
 }
 
+/// The name that the system gives the open file of that number, where it does.
+#[cfg(unix)]
+pub(super) fn file_of(fd: std::os::fd::RawFd) -> Option<std::path::PathBuf> {
+    platform::file_of(fd)
+}
+
+/// The processes that have the file of that name open, this one excepted, where the system tells.
+#[cfg(unix)]
+pub(super) fn file_holders(name: &std::path::Path) -> Vec<u32> {
+    platform::file_holders(name)
+}
+
 #[cfg(unix)]
 pub use std::os::fd::AsRawFd as PipeEnd;
 #[cfg(windows)]
@@ -242,7 +254,8 @@ mod unix {
 mod platform {
     use std::fs;
     use std::io::{self, Read as _};
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, RawFd};
+    use std::path::{Path, PathBuf};
 
     pub(super) use super::unix::{signal, signal_group};
     use super::{Identity, Process};
@@ -293,8 +306,15 @@ mod platform {
     }
 
     pub(super) fn pipe_holders(pipe: &impl AsRawFd) -> Vec<u32> {
+        file_of(pipe.as_raw_fd()).map(|name| file_holders(&name)).unwrap_or_default()
+    }
+
+    pub(in crate::os) fn file_of(fd: RawFd) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/self/fd/{fd}")).ok()
+    }
+
+    pub(in crate::os) fn file_holders(name: &Path) -> Vec<u32> {
         let own = super::own_id();
-        let Ok(name) = fs::read_link(format!("/proc/self/fd/{}", pipe.as_raw_fd())) else { return Vec::new() };
         let holds = |pid: u32| {
             let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
             fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == name))
@@ -313,6 +333,14 @@ mod platform {
 
     /// There is no way to ask from here.
     pub(super) fn pipe_holders(_: &impl AsRawFd) -> Vec<u32> {
+        Vec::new()
+    }
+
+    pub(in crate::os) fn file_of(_: std::os::fd::RawFd) -> Option<std::path::PathBuf> {
+        None
+    }
+
+    pub(in crate::os) fn file_holders(_: &std::path::Path) -> Vec<u32> {
         Vec::new()
     }
 }

@@ -16,10 +16,13 @@ use tokio::sync::oneshot;
 
 use super::apart::{self, Apart};
 use super::process::{self, Identity, Kill};
+#[cfg(unix)]
+use super::pty;
+use super::pty::Terminal;
 use super::tree::{self, Tree};
 
-/// A child to make. It gets a session of its own, no standard input, pipes for its outputs, the default action for
-/// every signal, and no file of ours.
+/// A child to make. It gets a session of its own, no standard input and pipes for its outputs, or a terminal for all
+/// three, the default action for every signal, and no file of ours.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The program, as a path that exists.
@@ -37,13 +40,17 @@ pub struct Order {
     /// The signal that asks it to stop is the right one, not SIGKILL: the kernel signals this one process and none of
     /// its children, so only a process that may still act can take its own along.
     pub on_our_death: Kill,
+    /// Whether its standard files are a terminal of its own. Unix only.
+    pub terminal: bool,
 }
 
 /// A child that was made.
 #[derive(Debug)]
 pub struct Spawned {
-    /// The child; its outputs are pipes.
+    /// The child; its outputs are pipes, where it has no terminal.
     pub child: Child,
+    /// The other end of its terminal, where it has one.
+    pub terminal: Option<Terminal>,
     /// Who it is.
     pub id: Identity,
 }
@@ -157,23 +164,36 @@ impl Drop for Unclaimed {
 
 fn make(order: &Order) -> io::Result<Spawned> {
     let mut command = Command::new(&order.program);
-    command
-        .args(&order.args)
-        .current_dir(&order.dir)
-        .env_clear()
-        .envs(&order.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(&order.args).current_dir(&order.dir).env_clear().envs(&order.env);
+    let terminal = standard_files(&mut command, order)?;
     prepare(&mut command, order);
     let mut child = command.spawn()?;
+    // It holds our copies of the child's end of a terminal, which would never end while we have it open.
+    drop(command);
     // The child is not reaped before somebody waits for it, so its id is its own for now.
     if let Some(process) = child.id().and_then(process::look) {
-        return Ok(Spawned { child, id: process.id });
+        return Ok(Spawned { child, terminal, id: process.id });
     }
     // It is ours to kill; the error of a second failure would say less.
     let _ = child.start_kill();
     Err(io::Error::other("the new process is not in the process table; is /proc mounted?"))
+}
+
+/// Says what the child's standard files are.
+fn standard_files(command: &mut Command, order: &Order) -> io::Result<Option<Terminal>> {
+    if !order.terminal {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        return Ok(None);
+    }
+    #[cfg(unix)]
+    {
+        let (terminal, slave) = pty::open()?;
+        let [stdin, stdout, stderr] = slave.into_stdio()?;
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        Ok(Some(terminal))
+    }
+    #[cfg(not(unix))]
+    Err(io::Error::new(io::ErrorKind::Unsupported, "there are no pseudo-terminals here"))
 }
 
 #[cfg(unix)]
@@ -183,21 +203,24 @@ fn prepare(command: &mut Command, order: &Order) {
         command.uid(uid).gid(gid);
     }
     let devctl = nix::unistd::getpid();
-    let on_our_death = order.on_our_death;
+    let (on_our_death, terminal) = (order.on_our_death, order.terminal);
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe calls are allowed: it makes system
     // calls and touches no memory but its own copies.
     unsafe {
-        command.pre_exec(move || in_child(devctl, on_our_death));
+        command.pre_exec(move || in_child(devctl, on_our_death, terminal));
     }
 }
 
 /// Runs in the child, after it changed its user: changing it would take the parent-death signal away again.
 #[cfg(unix)]
-fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
+fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill, terminal: bool) -> io::Result<()> {
     use nix::sys::signal::{SigHandler, Signal, signal};
     // A session of its own, not only a group: without a terminal it cannot be stopped by SIGTTIN, and the session is
     // what the whole tree can be found by.
     nix::unistd::setsid()?;
+    if terminal {
+        pty::become_ours()?;
+    }
     // A shell starts background jobs with SIGINT and SIGQUIT ignored, `nohup` ignores SIGHUP, we ourselves ignore SIGTTIN
     // and SIGTTOU at a terminal, and all of that is inherited.
     for each in [

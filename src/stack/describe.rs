@@ -189,6 +189,7 @@ fn work(work: &Work) -> (&'static str, Value) {
                     "dir": spec.dir.display().to_string(),
                     "env": env(&spec.env),
                     "stop_signal": signal,
+                    "pty": spec.pty.then_some(true),
                 })),
             )
         }

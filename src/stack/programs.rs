@@ -60,6 +60,7 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
         env,
         port: service.port,
         stop_signal: service.stop_signal,
+        pty: service.pty,
     };
     nodes.push(Node {
         id: NodeId::Service(service.name.clone()),

@@ -26,18 +26,24 @@ struct Args {
 enum Chore {
     /// Builds the PostgreSQL and Redis images of the tests without a registry and loads them into the engine.
     Images(images::Args),
-    /// Writes `docs/devctl.schema.json`, the schema of `devctl.toml`.
+    /// Writes `docs/devctl.schema.json`, the schema of `devctl.toml`, and `docs/control-api.json`, the description of
+    /// the control socket.
     Schema,
     /// Measures devctl and its peer in one run.
     #[command(subcommand)]
     Bench(bench::Bench),
 }
 
+fn write_schemas() -> std::io::Result<()> {
+    let docs = repo::root().join("docs");
+    std::fs::write(docs.join("devctl.schema.json"), devctl::manifest::json_schema())?;
+    std::fs::write(docs.join("control-api.json"), devctl::control::openapi::json())
+}
+
 fn main() -> ExitCode {
     let done = match Args::parse().chore {
         Chore::Images(args) => images::run(&args),
-        Chore::Schema => std::fs::write(repo::root().join("docs/devctl.schema.json"), devctl::manifest::json_schema())
-            .map_err(Into::into),
+        Chore::Schema => write_schemas().map_err(Into::into),
         Chore::Bench(what) => bench::run(&what),
     };
     match done {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
+use super::session::service_record;
 use crate::advice::Blame;
 use crate::cli::{Context, last_run};
 use crate::driver::choice::{self, Choice, Wanted, Wish};
@@ -27,7 +28,7 @@ use crate::stack::{self, Infra, PortClaim, Stack};
 use crate::state::StateDir;
 use crate::state::guardian_log::Deed;
 use crate::state::lock::{Attempt, Holder, Lock};
-use crate::state::record::Record;
+use crate::state::record::{Record, ServiceRecord};
 
 /// A run that can begin.
 pub(super) struct Prepared {
@@ -209,12 +210,12 @@ impl Survey {
         self,
         drivers: &Arc<Drivers>,
         driver: &'static str,
-    ) -> (Vec<(ServiceName, Vec<String>)>, Arc<Drivers>, &'static str, Plan) {
+    ) -> (Vec<(ServiceName, ServiceRecord)>, Arc<Drivers>, &'static str, Plan) {
         let rows = self
             .stack
             .nodes()
             .filter_map(|node| if let NodeId::Service(name) = &node.id { Some((name.clone(), node)) } else { None })
-            .map(|(name, node)| (name, node.addresses.iter().map(|address| stack::mask(address)).collect()))
+            .map(|(name, node)| (name, service_record(node)))
             .collect();
         let (drivers, driver) = match (&drivers.docker, self.engine) {
             (None, Some(engine)) => {

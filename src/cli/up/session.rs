@@ -214,15 +214,7 @@ async fn tell_of_trouble(logs: Hub, outlet: &Outlet) -> Infallible {
 fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: Instant) -> Record {
     let services = stack.services().filter_map(|name| {
         let node = stack.node(&NodeId::Service(name.clone()))?;
-        let stop = node.work.stop_by().map(|(signal, leader_only)| StopBy { signal, leader_only });
-        let service = ServiceRecord {
-            phase: "waiting".to_owned(),
-            stop,
-            ports: node.ports.iter().map(|claim| claim.port).collect(),
-            addresses: masked(node),
-            ..ServiceRecord::default()
-        };
-        Some((name.to_string(), service))
+        Some((name.to_string(), service_record(node)))
     });
     // By the wall clock when the command began, which is what events count from.
     let began = clock::timestamp() - clock::now().duration_since(began);
@@ -236,6 +228,17 @@ fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: In
         began: began.to_string(),
         adopted: adopted.iter().map(ToString::to_string).collect(),
         services: services.collect(),
+    }
+}
+
+/// What is recorded of a service before anything happened to it.
+pub(super) fn service_record(node: &Node) -> ServiceRecord {
+    ServiceRecord {
+        phase: "waiting".to_owned(),
+        stop: node.work.stop_by().map(|(signal, leader_only)| StopBy { signal, leader_only }),
+        ports: node.ports.iter().map(|claim| claim.port).collect(),
+        addresses: masked(node),
+        ..ServiceRecord::default()
     }
 }
 

@@ -275,12 +275,10 @@ impl Supervisor {
         let changes = changes(&renewal);
         let Renewal { added, changed, removed, nodes } = renewal;
         self.outlet.amend(|record| {
-            for (name, addresses) in rows {
-                let service = record
-                    .services
-                    .entry(name.to_string())
-                    .or_insert_with(|| ServiceRecord { phase: "waiting".to_owned(), ..ServiceRecord::default() });
-                service.addresses = addresses;
+            for (name, row) in rows {
+                let service = record.services.entry(name.to_string()).or_insert_with(|| row.clone());
+                let ServiceRecord { addresses, ports, stop, .. } = row;
+                (service.addresses, service.ports, service.stop) = (addresses, ports, stop);
             }
         });
         let files = manifest.files.clone();

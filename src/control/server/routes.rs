@@ -2,6 +2,7 @@
 //! problem that says what would be right.
 
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
@@ -84,10 +85,11 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
 /// `POST /v1/services/{names}/{verb}`.
 async fn service(
     State(shared): State<Shared>,
-    Path((names, verb)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
     body: Body,
 ) -> Answer<Reply> {
+    let Path((names, verb)) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
     let command = match verb.as_str() {
         "start" => {
             empty(&shared, body).await?;

@@ -157,7 +157,7 @@ enum Piece {
 impl From<Delivery> for Piece {
     fn from(delivery: Delivery) -> Self {
         match delivery {
-            Delivery::Lines(lines) => Self::Lines(lines.iter().collect()),
+            Delivery::Lines(lines) => Self::Lines(lines.into_iter().collect()),
             Delivery::Dropped(dropped) => Self::Dropped(dropped),
         }
     }
@@ -176,17 +176,16 @@ struct Logs {
 impl Logs {
     async fn next(&mut self) -> Option<String> {
         loop {
-            let piece = match self.waiting.pop_front() {
-                Some(piece) => piece,
-                None => {
-                    let live = self.live.as_mut()?;
-                    tokio::select! {
-                        // What was printed before the end is sent before the end.
-                        biased;
-                        delivery = live.recv() => Piece::from(delivery?),
-                        () = self.shared.closing.cancelled() => return None,
-                        () = tokio::time::sleep(HEARTBEAT) => return Some("\n".to_owned()),
-                    }
+            let piece = if let Some(piece) = self.waiting.pop_front() {
+                piece
+            } else {
+                let live = self.live.as_mut()?;
+                tokio::select! {
+                    // What was printed before the end is sent before the end.
+                    biased;
+                    delivery = live.recv() => Piece::from(delivery?),
+                    () = self.shared.closing.cancelled() => return None,
+                    () = tokio::time::sleep(HEARTBEAT) => return Some("\n".to_owned()),
                 }
             };
             let text = self.take(piece);

@@ -88,7 +88,7 @@ struct Stage {
     folder: tempfile::TempDir,
     stub: Arc<Stub>,
     server: Server,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Stage {
@@ -108,7 +108,7 @@ impl Stage {
             gate,
         });
         let server = Server::with_limits(socket, Arc::clone(&stub) as Arc<dyn Supervisor>, limits);
-        Self { folder, stub, server, _lock: lock }
+        Self { folder, stub, server, lock }
     }
 
     fn root(&self) -> &Path {
@@ -248,7 +248,7 @@ async fn events_are_told_from_any_number_on_to_the_last() {
     assert!(some.next().await.unwrap().is_none());
     assert!(!path.exists());
     // Another run has numbers of its own.
-    let again = Socket::bind(stage.folder.path(), &BTreeMap::new(), &stage._lock).unwrap();
+    let again = Socket::bind(stage.folder.path(), &BTreeMap::new(), &stage.lock).unwrap();
     let _server = Server::start(again, Arc::clone(&stage.stub) as Arc<dyn Supervisor>);
     assert!(client.events("00000000000b", 1).next().await.unwrap().is_none());
 }
@@ -329,14 +329,15 @@ async fn who_speaks_no_http_or_sends_too_much_is_sent_away() {
         assert!(stage.say(garbage).await.starts_with("HTTP/1.1 400"), "{garbage:?}");
     }
     assert!(stage.say(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000))).await.starts_with("HTTP/1.1 414"));
-    let headers = (0..1_000).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
+    let headers = "x: y\r\n".repeat(1_000);
     assert!(stage.say(&format!("GET / HTTP/1.1\r\n{headers}\r\n")).await.starts_with("HTTP/1.1 431"));
     // As long as it says it is, and without a word of how long.
     let length = "POST /v1/apply HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n";
     let mut stream = stage.raw().await;
     stream.write_all(length.as_bytes()).await.unwrap();
+    let blanks = vec![b' '; 65_536];
     // It goes on until nobody takes it any more.
-    while stream.write_all(&[b' '; 65_536]).await.is_ok() {}
+    while stream.write_all(&blanks).await.is_ok() {}
     assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 413"));
     let chunked = "POST /v1/apply HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut stream = stage.raw().await;
@@ -364,21 +365,15 @@ async fn who_takes_too_long_is_sent_away() {
     deaf.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     let long = "x".repeat(10_000);
-    let mut written = 0;
-    let ended = tokio::spawn(async move {
-        // Its own end: the supervisor goes on and lets it be.
-        while written < 5_000_000 {
-            stage.stub.events.push(&note(&long));
-            written += long.len();
-            if written % 200_000 == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        stage
-    });
-    let stage = ended.await.unwrap();
+    for _ in 0..200 {
+        stage.stub.events.push(&note(&long));
+    }
+    // It is given up although it is still there.
+    while stage.stub.events.readers() > 0 {
+        tokio::task::yield_now().await;
+    }
     let read = read_to_end(&mut deaf).await;
-    assert!(!read.is_empty() && read.len() < 5_000_000, "{}", read.len());
+    assert!(!read.is_empty() && read.len() < 1_000_000, "{}", read.len());
     stage.client().await.status().await.unwrap();
 }
 
@@ -404,7 +399,7 @@ async fn a_reader_that_never_reads_costs_nothing_and_learns_of_the_gap() {
                     gaps += 1;
                     assert!(gap.from < gap.to && status.services.len() == 2);
                 }
-                EventLine::Event(Numbered { seq, .. }) if seq == 20_002 => break,
+                EventLine::Event(Numbered { seq: 20_002, .. }) => break,
                 EventLine::Event(_) => {}
             }
         }

@@ -86,6 +86,14 @@ async fn exec(
     let mut args = argv.into_iter();
     let name = args.next().ok_or_else(|| super::Error::Empty { service: "probe".to_owned() })?;
     let path = program::find(&name, &dir, &env)?;
-    let order = Order { program: path.clone(), args: args.collect(), dir, env, user, on_our_death: Kill::Kill };
+    let order = Order {
+        program: path.clone(),
+        args: args.collect(),
+        dir,
+        env,
+        user,
+        on_our_death: Kill::Kill,
+        terminal: false,
+    };
     once::output(spawner, order).await.map_err(|source| program::refused(path, source))
 }

@@ -89,6 +89,14 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
+    /// A key of the manifest that this system has nothing for.
+    #[error("`{service}` has `{what} = true`, which does not work on this system")]
+    Unsupported {
+        /// The service.
+        service: String,
+        /// The key.
+        what: &'static str,
+    },
     /// Processes are still there after SIGKILL.
     #[error("still alive after being killed: {}", left.join(", "))]
     Unkillable {
@@ -105,7 +113,8 @@ impl Advice for Error {
             | Self::ProgramMissing { .. }
             | Self::NotExecutable { .. }
             | Self::SeveralBinaries { .. }
-            | Self::NoBinary { .. } => Blame::Configuration,
+            | Self::NoBinary { .. }
+            | Self::Unsupported { .. } => Blame::Configuration,
             Self::NotInPath { .. } | Self::InterpreterMissing { .. } | Self::Spawn { .. } | Self::Unkillable { .. } => {
                 Blame::Environment
             }
@@ -143,6 +152,7 @@ impl Advice for Error {
                 names.first().map(|name| format!("choose one: bin = \"{name}\"")).into_iter().collect()
             }
             Self::NoBinary { .. } => vec!["set `dir` to the folder of a package with a `src/main.rs`".to_owned()],
+            Self::Unsupported { what, .. } => vec![format!("leave `{what}` out")],
             Self::Unkillable { .. } if cfg!(windows) => {
                 vec!["a process of another user or an administrator can only be ended by them".to_owned()]
             }

@@ -49,6 +49,16 @@ struct Inner {
     built: Mutex<HashMap<ServiceName, PathBuf>>,
 }
 
+/// The kind of terminal that programs are told they have, where nobody says otherwise.
+const TERMINAL: &str = "xterm-256color";
+
+/// What few programs get.
+#[derive(Default)]
+struct Extras {
+    /// A terminal for its standard files.
+    terminal: bool,
+}
+
 /// A child to run as it is: what [`Processes::start`] makes of a [`Spec`], and what embedded servers use directly.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -117,7 +127,7 @@ impl Processes {
             leader_only: false,
             user: None,
         };
-        self.launch(launch, cx).await
+        self.run(launch, Extras { terminal: spec.pty }, cx).await
     }
 
     /// Runs a child in a session of its own, its output into `cx.logs`.
@@ -125,9 +135,20 @@ impl Processes {
     /// Its end is told once its leader was reaped and nothing of its tree is left. Dropping [`Running::exit`] before
     /// that kills the tree.
     pub async fn launch(&self, launch: Launch, cx: &StartContext) -> Result<Running, Error> {
+        self.run(launch, Extras::default(), cx).await
+    }
+
+    async fn run(&self, launch: Launch, extras: Extras, cx: &StartContext) -> Result<Running, Error> {
         let service = cx.node.to_string();
+        if extras.terminal && cfg!(not(unix)) {
+            return Err(Error::Unsupported { service, what: "pty" });
+        }
         let cookie = Cookie::of_service(self.inner.run.as_str(), &service);
-        let env = self.env(launch.env.iter().cloned().chain(cookie.variables()));
+        let mut env = self.env(launch.env.iter().cloned().chain(cookie.variables()));
+        if extras.terminal && env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+            // devctl itself may have no terminal; this program has one all the same.
+            env.insert("TERM".to_owned(), TERMINAL.to_owned());
+        }
         let Some((name, args)) = launch.argv.split_first() else { return Err(Error::Empty { service }) };
         let path = program::find(name, &launch.dir, &env)?;
         let order = Order {
@@ -137,6 +158,7 @@ impl Processes {
             env: env.clone(),
             user: launch.user,
             on_our_death: launch.stop_signal.into(),
+            terminal: extras.terminal,
         };
         let spawner = self.inner.spawner.clone();
         let spawned = spawner.spawn(order).await.map_err(|source| program::refused(path, source))?;

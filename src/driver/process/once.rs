@@ -22,7 +22,7 @@ pub(super) async fn run(
     stdout: impl Take + 'static,
     stderr: impl Take + 'static,
 ) -> io::Result<ExitStatus> {
-    let Spawned { mut child, id } = spawner.spawn(order).await?;
+    let Spawned { mut child, id, terminal: _ } = spawner.spawn(order).await?;
     // Without a cookie: the command carries that of its service, which must not die with it.
     let all = KillOnDrop(Tree::new(id, None));
     let (end, ended) = watch::channel(false);

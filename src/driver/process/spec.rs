@@ -23,6 +23,8 @@ pub struct Spec {
     pub port: Option<u16>,
     /// The signal that asks it to stop.
     pub stop_signal: StopSignal,
+    /// Whether it runs in a terminal of its own.
+    pub pty: bool,
 }
 
 /// What a service runs.

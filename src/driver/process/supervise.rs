@@ -19,6 +19,7 @@ use super::pump::{ToLogs, pump};
 use crate::event::Exit;
 use crate::logs::{LogSink, Stream};
 use crate::os::process::{self, Identity, Kill, PipeEnd, Process};
+use crate::os::pty::Terminal;
 use crate::os::spawn::{Spawned, Spawner};
 use crate::os::tree::{self, Tree};
 
@@ -76,7 +77,7 @@ pub(super) fn supervise(
     let (told, exit) = oneshot::channel();
     let task = Arc::clone(&shared);
     tokio::spawn(async move {
-        let end = task.run(spawned.child, logs).await;
+        let end = task.run(spawned.child, spawned.terminal, logs).await;
         // The engine may have let go of the service: then it was killed and nobody asks.
         let _ = told.send(end);
         // The thread that forked must outlive the child: its end would be told to the child as devctl's death.
@@ -138,13 +139,20 @@ impl Supervised {
         lock(&self.tree).members()
     }
 
-    async fn run(&self, mut child: Child, logs: LogSink) -> Exit {
+    async fn run(&self, mut child: Child, terminal: Option<Terminal>, logs: LogSink) -> Exit {
         let (swept, quiet) = watch::channel(false);
         let mut pumps = JoinSet::new();
         if let Some(pipe) = child.stdout.take() {
             let to = ToLogs { logs: logs.clone(), stream: Stream::Stdout };
             let quiet = quiet.clone();
             pumps.spawn(async move { pump(pipe, to, quiet).await.map(|pipe| holders(&pipe, "stdout")) });
+        }
+        if let Some(terminal) = terminal {
+            // Both outputs in one: a terminal does not tell them apart.
+            let to = ToLogs { logs: logs.clone(), stream: Stream::Stdout };
+            let quiet = quiet.clone();
+            let held = |terminal: Terminal| held_by(terminal.holders(), "its terminal");
+            pumps.spawn(async move { pump(terminal, to, quiet).await.map(held) });
         }
         if let Some(pipe) = child.stderr.take() {
             let to = ToLogs { logs: logs.clone(), stream: Stream::Stderr };
@@ -269,8 +277,11 @@ impl Drop for Guard {
 
 /// Who still holds a pipe after the tree is gone, in words.
 fn holders(pipe: &impl PipeEnd, name: &str) -> String {
-    let held: Vec<String> =
-        process::pipe_holders(pipe).into_iter().map(|pid| format!("pid {pid}, {}", process::command(pid))).collect();
+    held_by(process::pipe_holders(pipe), name)
+}
+
+fn held_by(pids: Vec<u32>, name: &str) -> String {
+    let held: Vec<String> = pids.into_iter().map(|pid| format!("pid {pid}, {}", process::command(pid))).collect();
     if held.is_empty() {
         format!("background child still holds {name}")
     } else {

@@ -41,6 +41,7 @@ pub(super) async fn build(
         user: None,
         // A build leaves nothing half done that the next one would not see.
         on_our_death: Kill::Term,
+        terminal: false,
     };
     let build = Build { cx: cx.clone(), state: Arc::default() };
     let messages = Lines { rest: Vec::new(), to: build.clone() };
