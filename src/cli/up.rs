@@ -33,7 +33,7 @@ use crate::state::StateDir;
 ///
 /// Every part starts the moment what it needs is ready, and is ready when it answers its own protocol. Then the table
 /// of what runs where, and the merged logs of all services. Ctrl+C stops everything that this command started, in
-/// reverse order; a second Ctrl+C kills it.
+/// reverse order; a second Ctrl+C kills it. At a terminal, `d` leaves it all running and gives the prompt back.
 ///
 /// What was running already is left running. Volumes and data live on.
 #[derive(Clone, Debug, clap::Args)]
