@@ -41,6 +41,7 @@ const USAGE: &str = "stub MODE [ARGS]
   sleeper                 say `sleeper PID` and run for an hour
   listen PORT [MILLIS]    listen on 127.0.0.1 after a while, say `listening`, run
   serve PORT [REQUESTS]   say `listening`, answer HTTP with `ok`; after so many requests exit with code 3
+  heir PORT               listen on 127.0.0.1, leave the socket to a `daemon clean`, say `listening`, run
   signals                 print the signals that devctl hears, the third ends it
   supervise LOGS ARGS...  run this program with ARGS as a service of devctl that keeps its logs in the folder LOGS, say
                           `leader PID`, wait for its end, say `peak KIB` of memory (Linux)";
@@ -123,6 +124,16 @@ fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
         "kind" => kind(args.first().map_or("", String::as_str)),
         #[cfg(unix)]
         "shell" => Err(unix::shell(&args.join(" "))),
+        #[cfg(unix)]
+        "heir" => {
+            let listener = TcpListener::bind(("127.0.0.1", number(args, 0)?))?;
+            unix::inherited(&listener)?;
+            let mut middle = Command::new(std::env::current_exe()?);
+            middle.args(["daemon", "middle", "clean"]).stdin(Stdio::null());
+            unix::in_own_session(&mut middle).spawn()?.wait()?;
+            say("listening");
+            Ok(sleep())
+        }
         #[cfg(unix)]
         "escape" => {
             unix::in_own_session(&mut sleeper()?).spawn()?;
@@ -313,6 +324,13 @@ mod unix {
             // SAFETY: both are open, and nothing is printed after this.
             drop(unsafe { OwnedFd::from_raw_fd(output) });
         }
+    }
+
+    /// Lets children have a file of ours.
+    pub(super) fn inherited(file: &impl std::os::fd::AsFd) -> io::Result<()> {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
     }
 
     pub(super) fn shell(script: &str) -> io::Error {

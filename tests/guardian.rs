@@ -9,11 +9,12 @@ mod support;
 
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use devctl::os::process::{self, Identity, Kill};
 use devctl::os::{boot, process::own};
 use serde_json::{Value, json};
-use support::{Devctl, Engine, Infra, Project, Signal, gone, processes_of_run, sql, until};
+use support::{Devctl, Engine, Infra, Project, Signal, cargo, gone, processes_of_run, sql, until};
 
 /// The children of the Ctrl+C matrix: a plain one, one with a grandchild in a shell's background, one with a grandchild in
 /// a session of its own, and one that ignores every request.
@@ -223,6 +224,55 @@ fn a_project_that_was_deleted_is_not_made_anew() {
     gone(guardian);
     project.assert_nothing_left(&run);
     assert!(!project.root().exists());
+}
+
+/// A service that leaves its socket to a process that no net can catch: a session, a parent and an environment of its own.
+const HEIR: &str = r#"
+[project]
+name = "@name@"
+
+[services.api]
+dir     = "."
+runtime = "exec"
+command = ["@stub@", "heir", "@port:api@"]
+port    = @port:api@
+"#;
+
+#[test]
+fn a_port_that_cannot_be_bound_again_is_left_and_its_holder_named() {
+    for killed in [false, true] {
+        let project = Project::empty();
+        project.write("devctl.toml", &HEIR.replace("@stub@", stub()));
+        let mut devctl = project.up_ready(&[]);
+        devctl.wait_for("the heir's word", |event| event["line"].as_str().is_some_and(|l| l.starts_with("sleeper ")));
+        let heir =
+            devctl.events().iter().find_map(|event| event["line"].as_str()?.strip_prefix("sleeper ")?.parse().ok());
+        let heir = process::look(heir.expect("it was said")).expect("it runs for an hour").id;
+        let left = if killed {
+            devctl.kill_and_wait_for_guardian();
+            assert!(file(&project, "run.json").is_some(), "the next `up` or `down` has to know");
+            file(&project, "guardian.log").expect("it says what it did")["left"].clone()
+        } else {
+            devctl.signal(Signal::SIGTERM);
+            devctl.wait_exit().expect_code(1).event("receipt")["left"].clone()
+        };
+        assert!(process::signal(heir, Kill::Kill), "it was caught after all: {left}");
+        let wanted = format!("port {} of `api`, held by pid {} (", project.port("api"), heir.pid);
+        assert!(len(&left) == 1 && left[0].as_str().is_some_and(|line| line.starts_with(&wanted)), "{left}");
+        gone(heir);
+    }
+}
+
+/// The stub of misbehaving services, built where it is not or is out of date.
+fn stub() -> &'static str {
+    static STUB: OnceLock<String> = OnceLock::new();
+    STUB.get_or_init(|| {
+        let output = cargo(&["build", "--quiet", "--example", "stub"]).output().expect("cargo runs, it runs this test");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the stub does not build:\n{error}");
+        let debug = std::path::Path::new(env!("CARGO_BIN_EXE_devctl")).parent().expect("the binary is in a folder");
+        debug.join("examples/stub").display().to_string()
+    })
 }
 
 /// A database that devctl runs itself, and nothing else.

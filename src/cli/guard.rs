@@ -6,15 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::last_run;
 use crate::advice::Blame;
+use crate::driver::claim::{self, Claim};
 use crate::driver::docker::Docker;
 use crate::driver::guardian::{Watch, Word};
 use crate::driver::process::{self, Lost, Patience};
 use crate::error::Error;
 use crate::event::millis;
+use crate::name::ServiceName;
 use crate::os::{apart, clock, env, files};
 use crate::state::StateDir;
 use crate::state::guardian_log::Deed;
@@ -100,6 +103,8 @@ async fn take_down(watch: &Watch, env: &BTreeMap<String, String>) {
         Some(Ok(engine)) => remove(&engine, watch, record.as_ref(), &mut deed).await,
         Some(Err(away)) => deed.left.push(format!("perhaps containers and networks: {away}")),
     }
+    let claims = record.as_ref().map(|record| ports(record, watch.spare)).unwrap_or_default();
+    deed.left.extend(claim::still_held(claims, None).await);
     deed.elapsed_ms = millis(clock::now().duration_since(began));
     if there {
         write_down(&state, record, &deed);
@@ -132,6 +137,17 @@ async fn hold(state: &StateDir, watch: &Watch) -> Hold {
             Err(_) => return Hold::Unheld,
         }
     }
+}
+
+/// The ports that services of the run listened on, but for those of containers that live on.
+fn ports(record: &Record, spare: bool) -> Vec<Claim> {
+    let listened = record.services.iter().filter(|(_, service)| service.ours && service.ready_ms.is_some());
+    let ended = listened.filter(|(_, service)| !(spare && service.container.is_some()));
+    ended
+        .filter_map(|(name, service)| Some((name.parse::<ServiceName>().ok()?, service)))
+        .flat_map(|(name, service)| service.ports.iter().map(move |port| (name.clone(), *port)))
+        .map(|(service, port)| Claim { service, ip: Ipv4Addr::LOCALHOST.into(), port, infrastructure: false })
+        .collect()
 }
 
 /// The engine that the run used. `None` where it used none.

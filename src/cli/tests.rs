@@ -136,7 +136,7 @@ fn help_texts() {
     fn walk(command: &mut clap::Command, path: &str, texts: &mut Vec<(String, String)>) {
         texts.push((format!("{path}-h"), command.render_help().to_string()));
         texts.push((format!("{path}--help"), command.render_long_help().to_string()));
-        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
             let path = format!("{path}{} ", sub.get_name());
             walk(sub, &path, texts);
         }

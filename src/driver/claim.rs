@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
@@ -9,7 +10,11 @@ use tokio::sync::OnceCell;
 use super::docker::Docker;
 use crate::advice::{Advice, Blame};
 use crate::name::ServiceName;
-use crate::os::ports;
+use crate::os::{clock, ports, process};
+
+/// How long a port may take to be free once whoever held it is gone, and how often it is tried.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A port that a service is about to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +60,17 @@ fn lines(taken: &[Taken]) -> String {
 
 impl std::fmt::Display for Taken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "port {} for `{}` is taken by ", self.claim.port, self.claim.service)?;
-        match &self.by {
-            Holder::Container(name, Some(project)) => write!(f, "container {name} (project {project})"),
-            Holder::Container(name, None) => write!(f, "container {name}"),
-            Holder::Process(owner) => write!(f, "{owner}"),
-            Holder::Unknown => f.write_str("somebody who cannot be seen from here"),
+        write!(f, "port {} for `{}` is taken by {}", self.claim.port, self.claim.service, self.by)
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Container(name, Some(project)) => write!(f, "container {name} (project {project})"),
+            Self::Container(name, None) => write!(f, "container {name}"),
+            Self::Process(owner) => write!(f, "{owner}"),
+            Self::Unknown => f.write_str("somebody who cannot be seen from here"),
         }
     }
 }
@@ -139,6 +149,38 @@ pub async fn check(
     }))
     .await;
     if taken.is_empty() { Ok(()) } else { Err(PortsTaken(taken)) }
+}
+
+/// Which ports of services that were stopped cannot be bound again, and who holds them: somebody whom none of the nets
+/// has caught, and who got the socket from the service. A line for each. What devctl itself listens on in the place of
+/// its services does not count.
+pub async fn still_held(claims: Vec<Claim>, engine: Option<&Docker>) -> Vec<String> {
+    let held = |claim: &Claim| {
+        let is_devctl = |owner: &ports::Owner| owner.pid == Some(process::own_id());
+        !ports::is_free(claim.ip, claim.port) && !ports::owners(claim.port).iter().any(is_devctl)
+    };
+    // The kernel closes the sockets of a process after its end can be seen.
+    let give_up = clock::now() + LAST_LOOK;
+    let mut claims: Vec<Claim> = claims;
+    loop {
+        claims.retain(held);
+        if claims.is_empty() || clock::now() >= give_up {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let lines = claims.into_iter().map(async |claim| {
+        let container = match engine {
+            Some(engine) => engine.publisher(claim.port).await,
+            None => None,
+        };
+        let by = match container {
+            Some(found) => Holder::Container(found.container, found.project),
+            None => ports::owners(claim.port).into_iter().next().map_or(Holder::Unknown, Holder::Process),
+        };
+        format!("port {} of `{}`, held by {by}", claim.port, claim.service)
+    });
+    join_all(lines).await
 }
 
 /// Whether a container may be behind it. The proxy is root's, so that other users do not see its name.

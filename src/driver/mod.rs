@@ -263,6 +263,11 @@ impl Drivers {
         left
     }
 
+    /// Which of these ports cannot be bound now that their services are stopped, and who holds them.
+    pub async fn still_held(&self, claims: Vec<claim::Claim>) -> Vec<String> {
+        claim::still_held(claims, self.docker.as_ref()).await
+    }
+
     fn engine(&self) -> Result<&docker::Docker, DriverError> {
         self.docker.as_ref().ok_or_else(|| docker::Error::NotConnected.into())
     }

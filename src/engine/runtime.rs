@@ -16,6 +16,7 @@ use super::command::{Change, Command};
 use super::machine::{Effect, Input, Machine, Report};
 use super::node::{Epoch, Kind, Life, Liveness, Spec};
 use crate::advice::{Advice, Blame};
+use crate::driver::claim::Claim;
 use crate::driver::{Control, DriverError, Drivers, Running, StartContext, Started, Work, docker};
 use crate::event::{Action, Event, EventKind, Failure, Handle, Outcome, Signal, millis};
 use crate::logs::Hub;
@@ -464,13 +465,32 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         let (drivers, tell) = (Arc::clone(&self.runtime.drivers), self.tell.clone());
         let (mut runs, keep) = (self.runtime.adopted.clone(), self.keep);
         runs.push(self.runtime.run.clone());
+        let claims = self.ports();
         tokio::spawn(async move {
             let mut left = Vec::new();
             for run in &runs {
                 left.extend(drivers.leftovers(run, keep).await);
             }
+            left.extend(drivers.still_held(claims).await);
             let _ = tell.send(Message::Left(left));
         });
+    }
+
+    /// The ports that services of this run listened on. One that was never ready may have found its port taken.
+    fn ports(&self) -> Vec<Claim> {
+        let listened = |id: &NodeId| self.live.get(id).is_some_and(|live| live.ready);
+        let mut claims = Vec::new();
+        for (id, step) in &self.steps {
+            let NodeId::Service(service) = id else { continue };
+            match step.action {
+                Action::Keep | Action::Expect => continue,
+                Action::Create | Action::Start | Action::Replace | Action::Adopt => {}
+            }
+            let infrastructure = matches!(step.node.work, Work::Container(_) | Work::Embedded(_));
+            let ports = step.node.ports.iter().filter(|_| listened(id));
+            claims.extend(ports.map(|p| Claim { service: service.clone(), ip: p.ip, port: p.port, infrastructure }));
+        }
+        claims
     }
 
     fn emit(&mut self, mut kind: EventKind) {
