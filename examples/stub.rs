@@ -42,6 +42,8 @@ const USAGE: &str = "stub MODE [ARGS]
   listen PORT [MILLIS]    listen on 127.0.0.1 after a while, say `listening`, run
   serve PORT [REQUESTS]   say `listening`, answer HTTP with `ok`; after so many requests exit with code 3
   heir PORT               listen on 127.0.0.1, leave the socket to a `daemon clean`, say `listening`, run
+  inherit                 say `inherited NUMBER NAMES`, answer each connection to file 3 with this process's id, end
+                          between two connections when asked to
   signals                 print the signals that devctl hears, the third ends it
   supervise LOGS ARGS...  run this program with ARGS as a service of devctl that keeps its logs in the folder LOGS, say
                           `leader PID`, wait for its end, say `peak KIB` of memory (Linux)";
@@ -109,6 +111,8 @@ fn run(mode: &str, args: &[String]) -> io::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }),
         "supervise" => runtime()?.block_on(supervise(args)),
+        #[cfg(unix)]
+        "inherit" => runtime()?.block_on(unix::inherit()),
         #[cfg(unix)]
         "stubborn" => {
             unix::ignore_signals()?;
@@ -307,9 +311,12 @@ mod unix {
     use std::io;
     use std::os::fd::{FromRawFd as _, OwnedFd};
     use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use std::process::{Command, ExitCode};
 
+    use devctl::os::signals::Signals;
     use nix::sys::signal::{SigHandler, Signal, signal};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
 
     pub(super) fn ignore_signals() -> io::Result<()> {
         for each in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -331,6 +338,32 @@ mod unix {
         use nix::fcntl::{FcntlArg, FdFlag, fcntl};
         fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         Ok(())
+    }
+
+    pub(super) async fn inherit() -> io::Result<ExitCode> {
+        let vars = devctl::os::env::all();
+        let var = |name: &str| vars.get(name).cloned().unwrap_or_default();
+        let pid = std::process::id().to_string();
+        if var("LISTEN_PID") != pid {
+            return Err(io::Error::other(format!("the socket is for process {}, not for {pid}", var("LISTEN_PID"))));
+        }
+        // SAFETY: whoever sets `LISTEN_PID` gives us that file, and nobody else here uses it.
+        let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let mut signals = Signals::install()?;
+        super::say(&format!("inherited {} {}", var("LISTEN_FDS"), var("LISTEN_FDNAMES")));
+        loop {
+            tokio::select! {
+                biased;
+                _ = signals.recv() => return Ok(ExitCode::SUCCESS),
+                taken = listener.accept() => {
+                    let (mut client, _) = taken?;
+                    // A client may have gone away.
+                    let _ = client.write_all(pid.as_bytes()).await;
+                }
+            }
+        }
     }
 
     pub(super) fn shell(script: &str) -> io::Error {

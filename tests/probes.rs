@@ -109,6 +109,7 @@ impl Run {
             port: None,
             stop_signal: StopSignal::Term,
             pty: false,
+            listen: false,
         };
         let cx = StartContext {
             node: NodeId::Service(self.service.clone()),

@@ -130,7 +130,12 @@ pub async fn check(
     let asked = OnceCell::new();
     let busy = claims.into_iter().filter(|claim| !ports::is_free(claim.ip, claim.port));
     let taken = join_all(busy.map(async |claim| {
-        let owner = ports::owners(claim.port).into_iter().next();
+        let owners = ports::owners(claim.port);
+        if owners.iter().any(|owner| owner.pid == Some(process::own_id())) {
+            // Held by devctl itself for a service with `listen = true`, and handed to it again.
+            return None;
+        }
+        let owner = owners.into_iter().next();
         let engine = match engine {
             None if owner.as_ref().is_none_or(may_be_docker_proxy) => {
                 asked.get_or_init(async || Docker::connect(env).await.ok()).await.as_ref()
@@ -145,9 +150,10 @@ pub async fn check(
             Some(found) => Holder::Container(found.container, found.project),
             None => owner.map_or(Holder::Unknown, Holder::Process),
         };
-        Taken { claim, by }
+        Some(Taken { claim, by })
     }))
     .await;
+    let taken: Vec<Taken> = taken.into_iter().flatten().collect();
     if taken.is_empty() { Ok(()) } else { Err(PortsTaken(taken)) }
 }
 

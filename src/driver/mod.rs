@@ -122,6 +122,12 @@ pub trait Control: Send + Sync {
     /// Tells who listens on a TCP port of this machine, as seen from this workload.
     fn listener(&self, port: u16) -> Listener;
 
+    /// Whether a connection to a TCP port of this machine waits for the workload to take it. That is known only where
+    /// devctl holds the listening socket itself; elsewhere connections are made by a listener of the workload's own.
+    fn is_waiting(&self, _port: u16) -> bool {
+        false
+    }
+
     /// Runs a command where the workload runs, for `exec` probes: in the container, or on the host in the service's
     /// folder with its environment.
     fn exec(&self, argv: Vec<String>) -> BoxFuture<'static, Result<ExecOutput, DriverError>>;
@@ -233,19 +239,23 @@ impl Drivers {
         }
     }
 
-    /// Takes back what `start` made, where teardown removes such things: containers and networks.
+    /// Takes back what `start` made, where teardown removes such things: containers, networks, and the socket that is
+    /// held for a program between its lives.
     /// Removing what is gone already is success.
     pub async fn undo(&self, work: &Work) -> Result<(), DriverError> {
         match work {
             Work::Network(spec) => self.engine()?.remove_network(&spec.name).await,
             Work::Create(spec) => self.engine()?.remove_container(&spec.name).await,
+            Work::Process(spec) => {
+                self.process.release(&spec.service);
+                Ok(())
+            }
             Work::Volume(_)
             | Work::Image(_)
             | Work::Container(_)
             | Work::Install(_)
             | Work::Embedded(_)
             | Work::Build(_)
-            | Work::Process(_)
             | Work::Expected => Ok(()),
         }
     }

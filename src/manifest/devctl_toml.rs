@@ -29,6 +29,7 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "args",
     "bin",
     "port",
+    "listen",
     "groups",
     "depends_on",
     "ready",
@@ -153,6 +154,10 @@ fn read_service(
     }
     let port = table.read("port", Reader::port);
     let own = OwnPort { declared: table.get("port").is_some(), port };
+    let listen = table.read("listen", Reader::boolean).unwrap_or_default();
+    if let (true, false, Some(entry)) = (listen, own.declared, table.entry("listen")) {
+        own.or_fail(reader, "listen = true", entry.key_mark);
+    }
     let stop = table.read("stop", |r, key, node| r.table(key, node, STOP_KEYS, &[]));
     let ready = table.read("ready", |r, key, node| read_ready(r, key, node, own));
     let health = table.read("health", |r, key, node| read_health(r, key, node, own, Asked::of(table, ready.as_ref())));
@@ -175,6 +180,7 @@ fn read_service(
             .and_then(|stop| stop.read("signal", |r, key, node| r.one_of(key, node, SIGNALS)))
             .unwrap_or_default(),
         stop_grace: stop.and_then(|stop| stop.read("grace", Reader::duration)).unwrap_or(DEFAULT_STOP_GRACE),
+        listen,
         pty: table.read("pty", Reader::boolean).unwrap_or_default(),
         watch: watch.map(|watch| Watch { build: runtime == Some(Runtime::Rust), ..watch }),
         env: table.read("env", env).unwrap_or_default(),

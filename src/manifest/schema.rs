@@ -72,6 +72,9 @@ struct Service {
     /// The port it listens on; it gets it as `PORT`.
     #[schemars(range(min = 1, max = 65535))]
     port: Option<u16>,
+    /// Whether devctl listens on `port` itself and hands the socket over as systemd does (`LISTEN_FDS`), so that a
+    /// restart refuses no connection. Not on Windows. Default: false.
+    listen: Option<bool>,
     /// Groups to select it by: `--api-only` selects `api`, `--ws-only` selects `ws`.
     groups: Option<Vec<String>>,
     /// What must be up before it starts: a list (which must be ready), or service = condition.

@@ -44,6 +44,8 @@ pub struct Service {
     pub stop_grace: Duration,
     /// Whether it runs in a terminal of its own.
     pub pty: bool,
+    /// Whether devctl listens on the port and hands the socket over.
+    pub listen: bool,
     /// What is watched for changes, where something is.
     pub watch: Option<Watch>,
     /// Environment.

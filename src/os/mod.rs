@@ -11,6 +11,7 @@ pub mod file_id;
 pub mod files;
 pub mod foreground;
 pub mod forest;
+pub mod handover;
 #[cfg(unix)]
 mod keys;
 pub mod launcher;

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::apart::{self, Apart};
+#[cfg(unix)]
+use super::handover;
+use super::handover::Socket;
 use super::process::{self, Identity, Kill};
 #[cfg(unix)]
 use super::pty;
@@ -22,7 +25,7 @@ use super::pty::Terminal;
 use super::tree::{self, Tree};
 
 /// A child to make. It gets a session of its own, no standard input and pipes for its outputs, or a terminal for all
-/// three, the default action for every signal, and no file of ours.
+/// three, the default action for every signal, and no file of ours but the socket it is given.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The program, as a path that exists.
@@ -42,6 +45,8 @@ pub struct Order {
     pub on_our_death: Kill,
     /// Whether its standard files are a terminal of its own. Unix only.
     pub terminal: bool,
+    /// The socket that it is given to listen on, and the name it has there. Unix only.
+    pub socket: Option<(Arc<Socket>, String)>,
 }
 
 /// A child that was made.
@@ -167,9 +172,16 @@ fn make(order: &Order) -> io::Result<Spawned> {
     command.args(&order.args).current_dir(&order.dir).env_clear().envs(&order.env);
     let terminal = standard_files(&mut command, order)?;
     prepare(&mut command, order);
+    #[cfg(unix)]
+    let failure = hand_over(&mut command, order)?;
     let mut child = command.spawn()?;
     // It holds our copies of the child's end of a terminal, which would never end while we have it open.
     drop(command);
+    #[cfg(unix)]
+    if let Some(failure) = failure {
+        // Dropping the child lets the runtime reap it.
+        failure.wait()?;
+    }
     // The child is not reaped before somebody waits for it, so its id is its own for now.
     if let Some(process) = child.id().and_then(process::look) {
         return Ok(Spawned { child, terminal, id: process.id });
@@ -194,6 +206,18 @@ fn standard_files(command: &mut Command, order: &Order) -> io::Result<Option<Ter
     }
     #[cfg(not(unix))]
     Err(io::Error::new(io::ErrorKind::Unsupported, "there are no pseudo-terminals here"))
+}
+
+/// Has the child become the program by itself, with a socket of ours. The last thing that happens in it.
+#[cfg(unix)]
+fn hand_over(command: &mut Command, order: &Order) -> io::Result<Option<handover::Failure>> {
+    let Some((socket, name)) = &order.socket else { return Ok(None) };
+    let (mut exec, failure) = handover::Exec::prepare(order, socket, name)?;
+    // SAFETY: the closure runs between fork and exec; it makes system calls and changes memory that was made for it.
+    unsafe {
+        command.pre_exec(move || exec.run());
+    }
+    Ok(Some(failure))
 }
 
 #[cfg(unix)]

@@ -183,7 +183,7 @@ async fn ask(spec: &Spec, cx: &Context, proof: &Proof) -> Attempt {
         }
         Spec::Redis { host, port, password } => (redis::ask(host, *port, password.as_deref()).await, *port),
         Spec::Http { host, port, path } => (http::ask(host, *port, path).await, *port),
-        Spec::Tcp { host, port } => (tcp::ask(host, *port).await, *port),
+        Spec::Tcp { host, port } => (tcp::ask(host, *port, control).await, *port),
         Spec::Exec { argv, timeout } => return exec::ask(argv, *timeout, control).await,
         Spec::Log { pattern } => return log::ask(pattern, cx),
         Spec::Container => return container::ask(control).await,

@@ -5,21 +5,34 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{ATTEMPT_LIMIT, Attempt, Reply, address};
+use crate::driver::Control;
 
 /// How long a connection must stand before it counts. Docker's userland proxy accepts on a published port as soon as
 /// the container is started, and closes when it finds nobody behind it: on one machine that is a matter of a
 /// millisecond.
 const STANDS: Duration = Duration::from_millis(50);
 
-/// Connects, and looks whether the connection stands.
-pub(super) async fn ask(host: &str, port: u16) -> Reply {
-    let mut stream = match connect(host, port, Instant::now() + ATTEMPT_LIMIT).await {
+/// How often to look whether a connection was taken. Nobody tells of that.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Connects, and looks whether the connection stands, and whether the workload took it where devctl listens for it.
+pub(super) async fn ask(host: &str, port: u16, control: Option<&dyn Control>) -> Reply {
+    let deadline = Instant::now() + ATTEMPT_LIMIT;
+    let mut stream = match connect(host, port, deadline).await {
         Ok(stream) => stream,
         Err(answer) => return Reply::Unreached(answer),
     };
+    // Connections are taken in the order in which they were made: when none waits, ours was taken too.
+    while control.is_some_and(|control| control.is_waiting(port)) {
+        if Instant::now() >= deadline {
+            let answer = format!("{} has a connection waiting that the service does not take", address(host, port));
+            return Reply::Reached(Attempt::NotYet(answer));
+        }
+        sleep(LOOK).await;
+    }
     let mut byte = [0];
     Reply::Reached(match timeout(STANDS, stream.read(&mut byte)).await {
         // Silence and a greeting are what servers do.
@@ -81,7 +94,7 @@ mod tests {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let port = socket.local_addr().unwrap().port();
-        assert_eq!(ask("127.0.0.1", port).await, Reply::Unreached(format!("nobody listens on 127.0.0.1:{port}")));
+        assert_eq!(ask("127.0.0.1", port, None).await, Reply::Unreached(format!("nobody listens on 127.0.0.1:{port}")));
     }
 
     #[tokio::test]
@@ -95,7 +108,7 @@ mod tests {
                 // Until the probe is gone.
                 let _ = stream.read(&mut [0]).await;
             };
-            let (reply, ()) = tokio::join!(ask("127.0.0.1", port), peer);
+            let (reply, ()) = tokio::join!(ask("127.0.0.1", port, None), peer);
             assert_eq!(reply, Reply::Reached(Attempt::Ready));
         }
     }
@@ -105,14 +118,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let peer = async { drop(listener.accept().await.unwrap()) };
-        let (reply, ()) = tokio::join!(ask("127.0.0.1", port), peer);
+        let (reply, ()) = tokio::join!(ask("127.0.0.1", port, None), peer);
         assert_eq!(reply, Reply::Reached(Attempt::NotYet(closed("127.0.0.1", port))));
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_says_so() {
         // A name with an empty label is refused by every resolver without asking anybody.
-        let Reply::Unreached(answer) = ask("no..such..host", 1).await else { panic!("reached a host of no name") };
+        let Reply::Unreached(answer) = ask("no..such..host", 1, None).await else {
+            panic!("reached a host of no name")
+        };
         assert!(answer.starts_with("cannot connect to no..such..host:1: "), "{answer}");
     }
 

@@ -190,6 +190,7 @@ fn work(work: &Work) -> (&'static str, Value) {
                     "env": env(&spec.env),
                     "stop_signal": signal,
                     "pty": spec.pty.then_some(true),
+                    "listen": spec.listen.then_some(true),
                 })),
             )
         }

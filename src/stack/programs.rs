@@ -61,6 +61,7 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
         port: service.port,
         stop_signal: service.stop_signal,
         pty: service.pty,
+        listen: service.listen,
     };
     nodes.push(Node {
         id: NodeId::Service(service.name.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use super::supervise::{Ask, Supervised};
 use super::{Launch, once, program};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener};
+use crate::os::handover::Socket;
 use crate::os::ports;
 use crate::os::process::{self, Kill};
 use crate::os::spawn::{Order, Spawner};
@@ -22,6 +23,8 @@ pub(super) struct ProcessControl {
     pub(super) launch: Launch,
     /// The child's whole environment.
     pub(super) env: BTreeMap<String, String>,
+    /// The socket that it was given. Not held: whoever closes it has the last word.
+    pub(super) socket: Option<Weak<Socket>>,
 }
 
 impl Control for ProcessControl {
@@ -65,6 +68,11 @@ impl Control for ProcessControl {
             .map_or(Listener::Unknown, |owner| Listener::Stranger(owner.to_string()))
     }
 
+    fn is_waiting(&self, port: u16) -> bool {
+        let socket = self.socket.as_ref().and_then(Weak::upgrade);
+        socket.is_some_and(|socket| socket.port() == port && socket.is_waiting())
+    }
+
     fn exec(&self, argv: Vec<String>) -> BoxFuture<'static, Result<ExecOutput, DriverError>> {
         let (spawner, env, dir, user) =
             (self.spawner.clone(), self.env.clone(), self.launch.dir.clone(), self.launch.user);
@@ -94,6 +102,7 @@ async fn exec(
         user,
         on_our_death: Kill::Kill,
         terminal: false,
+        socket: None,
     };
     once::output(spawner, order).await.map_err(|source| program::refused(path, source))
 }

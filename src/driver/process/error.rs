@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::advice::{Advice, Blame};
+use crate::os::ports;
 
 /// Why a program could not be built, run or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,17 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
+    /// A port that devctl is to listen on for a service, and cannot.
+    #[error("cannot listen on port {port} for `{service}`")]
+    Listen {
+        /// The service.
+        service: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A key of the manifest that this system has nothing for.
     #[error("`{service}` has `{what} = true`, which does not work on this system")]
     Unsupported {
@@ -115,9 +127,11 @@ impl Advice for Error {
             | Self::SeveralBinaries { .. }
             | Self::NoBinary { .. }
             | Self::Unsupported { .. } => Blame::Configuration,
-            Self::NotInPath { .. } | Self::InterpreterMissing { .. } | Self::Spawn { .. } | Self::Unkillable { .. } => {
-                Blame::Environment
-            }
+            Self::NotInPath { .. }
+            | Self::InterpreterMissing { .. }
+            | Self::Spawn { .. }
+            | Self::Listen { .. }
+            | Self::Unkillable { .. } => Blame::Environment,
             Self::BuildFailed { .. } => Blame::Service,
             Self::NotBuilt { .. } => Blame::Bug,
         }
@@ -152,6 +166,12 @@ impl Advice for Error {
                 names.first().map(|name| format!("choose one: bin = \"{name}\"")).into_iter().collect()
             }
             Self::NoBinary { .. } => vec!["set `dir` to the folder of a package with a `src/main.rs`".to_owned()],
+            Self::Listen { service, port, .. } => {
+                let mut hints: Vec<String> =
+                    ports::owners(*port).first().and_then(|owner| owner.how_to_stop(*port)).into_iter().collect();
+                hints.push(format!("or give `{service}` another `port`"));
+                hints
+            }
             Self::Unsupported { what, .. } => vec![format!("leave `{what}` out")],
             Self::Unkillable { .. } if cfg!(windows) => {
                 vec!["a process of another user or an administrator can only be ended by them".to_owned()]

@@ -7,6 +7,7 @@ mod once;
 mod program;
 mod pump;
 mod runtime;
+mod sockets;
 mod spec;
 mod supervise;
 mod sweep;
@@ -23,10 +24,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use self::control::ProcessControl;
+use self::sockets::Sockets;
 use super::{Running, StartContext};
 use crate::event::Handle;
 use crate::name::{RunId, ServiceName};
 use crate::os::apart::Apart;
+use crate::os::handover::Socket;
 use crate::os::process::{Kill, Table};
 use crate::os::spawn::{Order, Spawner};
 use crate::os::tree::{self, Cookie, Tree};
@@ -47,6 +50,7 @@ struct Inner {
     spawner: Spawner,
     /// What the builds of this run made.
     built: Mutex<HashMap<ServiceName, PathBuf>>,
+    sockets: Sockets,
 }
 
 /// The kind of terminal that programs are told they have, where nobody says otherwise.
@@ -57,6 +61,8 @@ const TERMINAL: &str = "xterm-256color";
 struct Extras {
     /// A terminal for its standard files.
     terminal: bool,
+    /// A socket to listen on, and its name.
+    socket: Option<(Arc<Socket>, String)>,
 }
 
 /// A child to run as it is: what [`Processes::start`] makes of a [`Spec`], and what embedded servers use directly.
@@ -92,7 +98,13 @@ impl Processes {
     /// Starts the thread that makes all children of this run. `env` is devctl's own environment; what `cargo run` added
     /// to it for devctl alone is not handed on.
     pub fn new(run: RunId, env: BTreeMap<String, String>) -> Self {
-        let inner = Inner { run, env: inherit::inherited(env), spawner: Spawner::new(), built: Mutex::default() };
+        let inner = Inner {
+            run,
+            env: inherit::inherited(env),
+            spawner: Spawner::new(),
+            built: Mutex::default(),
+            sockets: Sockets::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -127,7 +139,14 @@ impl Processes {
             leader_only: false,
             user: None,
         };
-        self.run(launch, Extras { terminal: spec.pty }, cx).await
+        let socket = match spec.port.filter(|_| spec.listen) {
+            Some(_) if cfg!(not(unix)) => {
+                return Err(Error::Unsupported { service: spec.service.to_string(), what: "listen" });
+            }
+            Some(port) => Some((self.inner.sockets.of(&spec.service, port)?, spec.service.to_string())),
+            None => None,
+        };
+        self.run(launch, Extras { terminal: spec.pty, socket }, cx).await
     }
 
     /// Runs a child in a session of its own, its output into `cx.logs`.
@@ -149,6 +168,7 @@ impl Processes {
             // devctl itself may have no terminal; this program has one all the same.
             env.insert("TERM".to_owned(), TERMINAL.to_owned());
         }
+        let socket = extras.socket.as_ref().map(|(socket, _)| Arc::downgrade(socket));
         let Some((name, args)) = launch.argv.split_first() else { return Err(Error::Empty { service }) };
         let path = program::find(name, &launch.dir, &env)?;
         let order = Order {
@@ -159,6 +179,7 @@ impl Processes {
             user: launch.user,
             on_our_death: launch.stop_signal.into(),
             terminal: extras.terminal,
+            socket: extras.socket,
         };
         let spawner = self.inner.spawner.clone();
         let spawned = spawner.spawn(order).await.map_err(|source| program::refused(path, source))?;
@@ -166,8 +187,14 @@ impl Processes {
         let tree = Tree::new(leader, Some(cookie));
         let (shared, exit) = supervise::supervise(spawned, tree, cx.logs.clone(), spawner.clone());
         let exit = supervise::ended(Arc::clone(&shared), exit);
-        let control = ProcessControl { shared, spawner, launch, env };
+        let control = ProcessControl { shared, spawner, launch, env, socket };
         Ok(Running { handle: Handle::Process { pid: leader.pid }, control: Arc::new(control), exit: exit.boxed() })
+    }
+
+    /// Closes the socket that is held for a service, where one is. For services that are stopped for good, and not for
+    /// those that start again: until this is called connections wait for the next start, and the port is taken.
+    pub fn release(&self, service: &ServiceName) {
+        self.inner.sockets.close(service);
     }
 
     /// Looks for processes of a run by their environment: `process 4242 (sleep 100)`.

@@ -25,6 +25,8 @@ pub struct Spec {
     pub stop_signal: StopSignal,
     /// Whether it runs in a terminal of its own.
     pub pty: bool,
+    /// Whether devctl listens on the port and hands the socket over, so that a restart refuses no connection.
+    pub listen: bool,
 }
 
 /// What a service runs.

@@ -42,6 +42,7 @@ pub(super) async fn build(
         // A build leaves nothing half done that the next one would not see.
         on_our_death: Kill::Term,
         terminal: false,
+        socket: None,
     };
     let build = Build { cx: cx.clone(), state: Arc::default() };
     let messages = Lines { rest: Vec::new(), to: build.clone() };
