@@ -4,6 +4,7 @@
 pub mod apart;
 pub mod background;
 pub mod boot;
+pub mod census;
 pub mod clock;
 pub mod console;
 pub mod env;

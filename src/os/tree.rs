@@ -3,8 +3,9 @@
 //! Three nets, because each has a hole: the session misses what called `setsid`; the parents miss what lost its parent;
 //! the cookie in the environment misses what cleared its environment. What was seen once is remembered.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
+use super::census::Census;
 use super::process::{self, Identity, Kill, Process, Table};
 use crate::env_vars;
 
@@ -31,6 +32,11 @@ impl Cookie {
     pub fn variables(&self) -> Vec<(String, String)> {
         let text = self.entries.iter().map(|e| String::from_utf8_lossy(e).into_owned());
         text.filter_map(|e| e.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()))).collect()
+    }
+
+    /// The variables as they stand in an environment.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(Vec::as_slice)
     }
 
     pub(super) fn is_in(&self, environment: &[u8]) -> bool {
@@ -72,9 +78,17 @@ impl Tree {
     /// The living members now, by id. They are remembered, so that a later look finds those who leave session, parent
     /// and environment behind meanwhile.
     pub fn members(&mut self) -> Vec<Process> {
-        let table = Table::snapshot();
-        let members = self.members_in(&table, process::environment);
-        self.seen.retain(|id| table.get(id.pid).is_some_and(|p| p.id == *id));
+        let census = match self.cookie {
+            Some(_) => Census::now(),
+            None => Census::of(Table::snapshot(), |_| Vec::new()),
+        };
+        self.members_in(&census)
+    }
+
+    /// The members in a census, remembered as by [`Tree::members`].
+    pub fn members_in(&mut self, census: &Census) -> Vec<Process> {
+        let members = self.found_in(census);
+        self.seen.retain(|id| census.table().get(id.pid).is_some_and(|p| p.id == *id));
         self.seen.extend(members.iter().map(|p| p.id));
         members
     }
@@ -109,28 +123,23 @@ impl Tree {
             || (session_is_ours && process.session == self.leader.pid && process.id.start >= self.leader.start)
     }
 
-    fn members_in(&self, table: &Table, environment: impl Fn(u32) -> Vec<u8>) -> Vec<Process> {
+    fn found_in(&self, census: &Census) -> Vec<Process> {
         let own = process::own_id();
-        let leader = table.get(self.leader.pid);
-        let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
-        for process in table.iter() {
-            children.entry(process.parent).or_default().push(process);
-        }
+        let leader = census.table().get(self.leader.pid);
+        let known = self.seen.iter().chain([&self.leader]).filter_map(|id| census.table().get(id.pid));
+        let roots = known.chain(census.session(self.leader.pid)).filter(|p| self.is_root(p, leader));
+        let mut waiting: Vec<&Process> =
+            roots.chain(self.cookie.iter().flat_map(|cookie| census.carriers(cookie))).collect();
         let mut found: HashSet<u32> = HashSet::new();
-        let mut waiting: Vec<&Process> = table
-            .iter()
-            .filter(|p| {
-                self.is_root(p, leader)
-                    || (!p.ended && self.cookie.as_ref().is_some_and(|c| c.is_in(&environment(p.id.pid))))
-            })
-            .collect();
+        let mut members = Vec::new();
         while let Some(process) = waiting.pop() {
             if process.id.pid != own && process.id.pid > 1 && found.insert(process.id.pid) {
-                waiting.extend(children.get(&process.id.pid).into_iter().flatten());
+                waiting.extend(census.children(process.id.pid));
+                if !process.ended {
+                    members.push(process.clone());
+                }
             }
         }
-        let mut members: Vec<Process> =
-            found.iter().filter_map(|pid| table.get(*pid)).filter(|p| !p.ended).cloned().collect();
         members.sort_by_key(|p| p.id);
         members
     }
@@ -139,25 +148,27 @@ impl Tree {
 /// Signals all of `members`: each process group once, as a second signal means "at once" to many programs. A group that
 /// holds others too is not signalled as a whole. Answers who was signalled.
 pub fn signal(members: &[Process], kill: Kill) -> Vec<Identity> {
-    let table = Table::snapshot();
+    signal_in(&Census::of(Table::snapshot(), |_| Vec::new()), members, kill)
+}
+
+/// Signals all of `members`, who were found in that census a moment ago.
+pub fn signal_in(census: &Census, members: &[Process], kill: Kill) -> Vec<Identity> {
     let ids: HashSet<u32> = members.iter().map(|p| p.id.pid).collect();
-    let own_group = table.get(process::own_id()).map_or(0, |p| p.group);
-    let shared: HashSet<u32> =
-        table.iter().filter(|p| !p.ended && !ids.contains(&p.id.pid)).map(|p| p.group).chain([0, own_group]).collect();
-    // Where there are no groups, each process by itself.
-    let (whole, single): (Vec<&Process>, Vec<&Process>) =
-        members.iter().partition(|p| cfg!(unix) && !shared.contains(&p.group) && same(&table, p));
+    let own_group = census.table().get(process::own_id()).map_or(0, |p| p.group);
+    let is_ours = |group: u32| {
+        // Where there are no groups, each process by itself.
+        let groups = cfg!(unix) && group != 0 && group != own_group;
+        groups && census.group(group).is_some_and(|all| all.is_subset(&ids))
+    };
+    // It may have ended or moved since.
+    let stayed = |p: &Process| process::look(p.id.pid).is_some_and(|now| now.id == p.id && now.group == p.group);
+    let (whole, single): (Vec<&Process>, Vec<&Process>) = members.iter().partition(|p| is_ours(p.group) && stayed(p));
     for group in whole.iter().map(|p| p.group).collect::<BTreeSet<_>>() {
         process::signal_group(group, kill);
     }
     let mut reached: Vec<Identity> = whole.iter().map(|p| p.id).collect();
     reached.extend(single.iter().map(|p| p.id).filter(|id| process::signal(*id, kill)));
     reached
-}
-
-/// Whether a process is still there and in the group it was seen in.
-fn same(table: &Table, process: &Process) -> bool {
-    table.get(process.id.pid).is_some_and(|now| now.id == process.id && now.group == process.group)
 }
 
 /// The service that a process says it belongs to, by its environment.
@@ -186,15 +197,16 @@ mod tests {
         Tree::new(Identity { pid: 1_000_100, start: 50 }, Some(cookie))
     }
 
-    fn pids(tree: &Tree, table: &Table, cookies: &[u32]) -> Vec<u32> {
-        let environment = |pid| {
-            if cookies.contains(&pid) {
+    fn pids(tree: &Tree, table: &[Process], cookies: &[u32]) -> Vec<u32> {
+        let environment = |process: &Process| {
+            if cookies.contains(&process.id.pid) {
                 b"A=1\0DEVCTL_RUN=0123456789ab\0DEVCTL_SERVICE=api\0".to_vec()
             } else {
                 b"DEVCTL_RUN=0123456789ab\0DEVCTL_SERVICE=web\0".to_vec()
             }
         };
-        tree.members_in(table, environment).iter().map(|p| p.id.pid - 1_000_000).collect()
+        let census = Census::of(Table::of(table.iter().cloned()), environment);
+        tree.found_in(&census).iter().map(|p| p.id.pid - 1_000_000).collect()
     }
 
     fn at(pid: u32) -> u32 {
@@ -203,7 +215,7 @@ mod tests {
 
     #[test]
     fn each_net_catches_what_the_others_miss() {
-        let table = Table::of([
+        let table = [
             process(at(100), 50, 1, at(100), at(100)),
             // Same session, another group, parent gone.
             process(at(101), 51, 1, at(101), at(100)),
@@ -216,20 +228,19 @@ mod tests {
             process(at(105), 55, at(104), at(105), at(105)),
             // Another service of the run, and a stranger.
             process(at(106), 56, 1, at(106), at(106)),
-        ]);
+        ];
         assert_eq!(pids(&tree(), &table, &[at(104)]), [100, 101, 102, 103, 104, 105]);
     }
 
     #[test]
     fn a_leaders_id_that_was_used_again_brings_no_strangers() {
-        let table =
-            Table::of([process(at(100), 99, 1, at(100), at(100)), process(at(101), 100, at(100), at(100), at(100))]);
+        let table = [process(at(100), 99, 1, at(100), at(100)), process(at(101), 100, at(100), at(100), at(100))];
         assert!(pids(&tree(), &table, &[]).is_empty());
     }
 
     #[test]
     fn the_session_outlives_its_leader() {
-        let table = Table::of([process(at(101), 51, 1, at(100), at(100))]);
+        let table = [process(at(101), 51, 1, at(100), at(100))];
         assert_eq!(pids(&tree(), &table, &[]), [101]);
     }
 
@@ -238,15 +249,14 @@ mod tests {
         let mut tree = tree();
         tree.seen.insert(Identity { pid: at(107), start: 57 });
         tree.seen.insert(Identity { pid: at(108), start: 58 });
-        let table =
-            Table::of([process(at(107), 57, 1, at(107), at(107)), process(at(108), 9_999, 1, at(108), at(108))]);
+        let table = [process(at(107), 57, 1, at(107), at(107)), process(at(108), 9_999, 1, at(108), at(108))];
         assert_eq!(pids(&tree, &table, &[]), [107]);
     }
 
     #[test]
     fn the_ended_are_not_members_but_lead_to_their_children() {
         let ended = Process { ended: true, ..process(at(100), 50, 1, at(100), at(100)) };
-        let table = Table::of([ended, process(at(102), 52, at(100), at(102), at(102))]);
+        let table = [ended, process(at(102), 52, at(100), at(102), at(102))];
         assert_eq!(pids(&tree(), &table, &[]), [102]);
     }
 

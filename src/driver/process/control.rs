@@ -32,7 +32,7 @@ impl Control for ProcessControl {
         let shared = Arc::clone(&self.shared);
         let ask = Ask { signal: self.launch.stop_signal.into(), leader_only: self.launch.leader_only, grace };
         async move {
-            shared.stop(ask);
+            shared.stop(ask).await;
             Ok(())
         }
         .boxed()

@@ -29,6 +29,7 @@ use super::{Running, StartContext};
 use crate::event::Handle;
 use crate::name::{RunId, ServiceName};
 use crate::os::apart::Apart;
+use crate::os::census::Lookout;
 use crate::os::handover::Socket;
 use crate::os::process::{Kill, Table};
 use crate::os::spawn::{Order, Spawner};
@@ -48,6 +49,7 @@ struct Inner {
     /// What children inherit.
     env: BTreeMap<String, String>,
     spawner: Spawner,
+    lookout: Arc<Lookout>,
     /// What the builds of this run made.
     built: Mutex<HashMap<ServiceName, PathBuf>>,
     sockets: Sockets,
@@ -102,6 +104,7 @@ impl Processes {
             run,
             env: inherit::inherited(env),
             spawner: Spawner::new(),
+            lookout: Arc::default(),
             built: Mutex::default(),
             sockets: Sockets::default(),
         };
@@ -185,7 +188,8 @@ impl Processes {
         let spawned = spawner.spawn(order).await.map_err(|source| program::refused(path, source))?;
         let leader = spawned.id;
         let tree = Tree::new(leader, Some(cookie));
-        let (shared, exit) = supervise::supervise(spawned, tree, cx.logs.clone(), spawner.clone());
+        let (shared, exit) =
+            supervise::supervise(spawned, tree, cx.logs.clone(), spawner.clone(), Arc::clone(&self.inner.lookout));
         let exit = supervise::ended(Arc::clone(&shared), exit);
         let control = ProcessControl { shared, spawner, launch, env, socket };
         Ok(Running { handle: Handle::Process { pid: leader.pid }, control: Arc::new(control), exit: exit.boxed() })

@@ -18,6 +18,7 @@ use super::Error;
 use super::pump::{ToLogs, pump};
 use crate::event::Exit;
 use crate::logs::{LogSink, Stream};
+use crate::os::census::{Census, Lookout};
 use crate::os::process::{self, Identity, Kill, PipeEnd, Process};
 use crate::os::pty::Terminal;
 use crate::os::spawn::{Spawned, Spawner};
@@ -35,6 +36,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mil
 /// What the child's control and its supervising task share.
 pub(super) struct Supervised {
     tree: Mutex<Tree>,
+    lookout: Arc<Lookout>,
     /// Whom a signal has asked to end. Nobody is asked twice: to many programs that means "at once".
     asked: Mutex<HashSet<Identity>>,
     stopping: watch::Sender<Stopping>,
@@ -67,9 +69,11 @@ pub(super) fn supervise(
     tree: Tree,
     logs: LogSink,
     spawner: Spawner,
+    lookout: Arc<Lookout>,
 ) -> (Arc<Supervised>, oneshot::Receiver<Exit>) {
     let shared = Arc::new(Supervised {
         tree: Mutex::new(tree),
+        lookout,
         asked: Mutex::default(),
         stopping: watch::Sender::new(Stopping::default()),
         leader_ended: watch::Sender::new(false),
@@ -88,7 +92,7 @@ pub(super) fn supervise(
 
 impl Supervised {
     /// Asks the tree to end. Nothing happens where the leader has ended already: then it is being done.
-    pub(super) fn stop(&self, ask: Ask) {
+    pub(super) async fn stop(&self, ask: Ask) {
         if *self.leader_ended.borrow() {
             return;
         }
@@ -99,12 +103,12 @@ impl Supervised {
             stopping.escalate = (ask.signal == Kill::Int && !ask.leader_only).then(|| now + ask.grace / 2);
         });
         // Looked at before the first signal: whoever loses its parent by it stays known.
-        let members = self.members();
+        let (census, members) = self.members().await;
         let reached = if ask.leader_only {
             let leader = lock(&self.tree).leader();
             if process::signal(leader, ask.signal) { vec![leader] } else { Vec::new() }
         } else {
-            tree::signal(&members, ask.signal)
+            tree::signal_in(&census, &members, ask.signal)
         };
         lock(&self.asked).extend(reached);
     }
@@ -118,10 +122,9 @@ impl Supervised {
     /// Kills the tree without waiting: whoever lets go of a service may be about to end devctl.
     fn kill_now(&self) {
         self.stopping.send_modify(|stopping| stopping.kill = true);
-        let members = self.members();
-        if !members.is_empty() {
-            tree::signal(&members, Kill::Kill);
-        }
+        let census = Census::now();
+        let members = lock(&self.tree).members_in(&census);
+        tree::signal_in(&census, &members, Kill::Kill);
     }
 
     /// Who the leader is.
@@ -135,8 +138,10 @@ impl Supervised {
         tree.contains(pid)
     }
 
-    fn members(&self) -> Vec<Process> {
-        lock(&self.tree).members()
+    async fn members(&self) -> (Arc<Census>, Vec<Process>) {
+        let census = self.lookout.look().await;
+        let members = lock(&self.tree).members_in(&census);
+        (census, members)
     }
 
     async fn run(&self, mut child: Child, terminal: Option<Terminal>, logs: LogSink) -> Exit {
@@ -180,16 +185,17 @@ impl Supervised {
             let escalate = stopping.borrow_and_update().escalate;
             tokio::select! {
                 status = child.wait() => return status,
-                () = sleep_until(escalate.unwrap_or_else(Instant::now)), if escalate.is_some() => self.escalate(),
+                () = sleep_until(escalate.unwrap_or_else(Instant::now)), if escalate.is_some() => self.escalate().await,
                 // The sender is ours: this never fails.
                 _ = stopping.changed() => {}
             }
         }
     }
 
-    fn escalate(&self) {
+    async fn escalate(&self) {
         self.stopping.send_modify(|stopping| stopping.escalate = None);
-        let reached = tree::signal(&self.members(), Kill::Term);
+        let (census, members) = self.members().await;
+        let reached = tree::signal_in(&census, &members, Kill::Term);
         lock(&self.asked).extend(reached);
     }
 
@@ -200,7 +206,7 @@ impl Supervised {
         let no_stop = Instant::now() + AFTER_LEADER;
         let mut pause = LOOK.0;
         loop {
-            let members = self.members();
+            let (census, members) = self.members().await;
             if members.is_empty() {
                 return members;
             }
@@ -211,14 +217,14 @@ impl Supervised {
                 return self.kill_all().await.err().unwrap_or_default();
             }
             if escalate.is_some_and(|at| now >= at) {
-                self.escalate();
+                self.escalate().await;
             }
             let unasked: Vec<Process> = {
                 let asked = lock(&self.asked);
                 members.into_iter().filter(|p| !asked.contains(&p.id)).collect()
             };
             if !unasked.is_empty() {
-                let reached = tree::signal(&unasked, Kill::Term);
+                let reached = tree::signal_in(&census, &unasked, Kill::Term);
                 lock(&self.asked).extend(reached);
             }
             // A kill cuts the pause short; that nothing changed is no news.
@@ -232,14 +238,15 @@ impl Supervised {
         let give_up = Instant::now() + AFTER_KILL;
         let mut pause = LOOK.0;
         loop {
-            let members = self.members();
+            let (census, members) = self.members().await;
             if members.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= give_up {
                 return Err(members);
             }
-            tree::signal(&members, Kill::Kill);
+            tree::signal_in(&census, &members, Kill::Kill);
+            drop(census);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);
         }
