@@ -99,12 +99,18 @@ enum Color {
     Never,
 }
 
-impl From<Color> for ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::Always,
-            Color::Never => Self::Never,
+impl Color {
+    /// What the user asked for: by the option, else by `FORCE_COLOR`. `NO_COLOR`, `CLICOLOR_FORCE` and the terminal are
+    /// looked at by whoever prints.
+    fn choice(self, env: &BTreeMap<String, String>) -> ColorChoice {
+        let is_set = |name| env.get(name).is_some_and(|value: &String| !value.is_empty());
+        match self {
+            Self::Never => ColorChoice::Never,
+            Self::Auto if is_set("NO_COLOR") || !is_set("FORCE_COLOR") => ColorChoice::Auto,
+            Self::Auto if env.get("FORCE_COLOR").is_some_and(|value| matches!(value.as_str(), "0" | "false")) => {
+                ColorChoice::Never
+            }
+            Self::Auto | Self::Always => ColorChoice::Always,
         }
     }
 }
@@ -131,7 +137,8 @@ impl Context {
             Some(folder) if folder.is_absolute() => folder,
             Some(folder) => current()?.join(folder),
         };
-        Ok(Self { start, env: env::all(), color: global.color.into() })
+        let env = env::all();
+        Ok(Self { start, color: global.color.choice(&env), env })
     }
 }
 
@@ -157,7 +164,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Role::Launcher(code) => return code,
         }
     }
-    let color = global.color.into();
+    let color = global.color.choice(&env::all());
     let code = Context::new(global).and_then(|context| run(command, context, link));
     ExitCode::from(code.unwrap_or_else(|error| {
         error.print(color);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{Cli, Command, db, down, logs, ps, up};
+use crate::logs::level::Level;
 use crate::manifest::DriverChoice;
+use crate::name::ServiceName;
 use crate::report::Format;
 use crate::stack::Selection;
 
@@ -84,6 +86,12 @@ fn contradictions_and_mistakes_are_usage_errors() {
         "devctl up '../etc'",
         "devctl up '$(reboot)'",
         "devctl logs --tail -1",
+        "devctl logs --tail some",
+        "devctl logs --since yesterday",
+        "devctl logs --grep '('",
+        "devctl logs --level blue",
+        "devctl logs -f --previous",
+        "devctl logs -f --until 1m",
         "devctl db",
         "devctl completions cmd",
         "devctl nonsense",
@@ -95,6 +103,33 @@ fn contradictions_and_mistakes_are_usage_errors() {
     assert!(error.contains("must begin with a letter or a digit"), "{error}");
 }
 
+fn logs(line: &str) -> logs::Settings {
+    match parse(line) {
+        Command::Logs(args) => args.settings(),
+        command => panic!("{command:?}"),
+    }
+}
+
+#[test]
+fn logs_takes_all_its_flags() {
+    let settings = logs("devctl logs");
+    assert_eq!((settings.tail, settings.follow, settings.services.len()), (Some(100), false, 0));
+    assert_eq!(settings.form, logs::Form::Text { prefix: true, times: false });
+    let settings =
+        logs("devctl logs -f -n 5 --since 2026-11-20T08:00:00Z --service web --service api -t --no-prefix api db");
+    let names: Vec<&str> = settings.services.iter().map(ServiceName::as_str).collect();
+    assert_eq!((names, settings.tail, settings.follow), (vec!["api", "db", "web"], Some(5), true));
+    assert_eq!(settings.since, Some("2026-11-20T08:00:00Z".parse().unwrap()));
+    assert_eq!(settings.form, logs::Form::Text { prefix: false, times: true });
+    let settings = logs("devctl logs --previous --grep '^a|b$' --level WARNING --json --until 10m");
+    assert_eq!((settings.tail, settings.previous, settings.level), (None, true, Some(Level::Warn)));
+    assert_eq!(settings.grep.map(|grep| grep.to_string()).as_deref(), Some("^a|b$"));
+    assert!(settings.until.is_some_and(|until| until < jiff::Timestamp::now()));
+    assert_eq!(settings.form, logs::Form::Json);
+    assert_eq!(logs("devctl logs --tail all").tail, None);
+    assert_eq!(logs("devctl logs --tail 7 --since 1h").tail, Some(7));
+}
+
 #[test]
 fn the_other_commands_take_theirs() {
     match parse("devctl down -v --yes") {
@@ -103,13 +138,6 @@ fn the_other_commands_take_theirs() {
     }
     match parse("devctl ps --format json") {
         Command::Ps(args) => assert_eq!(args.settings(), ps::Settings { format: ps::Format::Json }),
-        command => panic!("{command:?}"),
-    }
-    match parse("devctl logs -f --tail 5 api db") {
-        Command::Logs(args) => assert_eq!(
-            args.settings(),
-            logs::Settings { services: vec!["api".parse().unwrap(), "db".parse().unwrap()], follow: true, tail: 5 }
-        ),
         command => panic!("{command:?}"),
     }
     match parse("devctl db shell -c 'select 1' -c '-- two'") {
@@ -159,5 +187,22 @@ fn completions_know_every_command() {
         for word in ["up", "down", "ps", "logs", "shell", "config", "completions", "skip-docker"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+    }
+}
+
+#[test]
+fn force_color_counts_where_no_color_and_no_option_do_not_say_otherwise() {
+    use anstream::ColorChoice::{Always, Auto, Never};
+    for (option, env, expected) in [
+        (super::Color::Auto, &[][..], Auto),
+        (super::Color::Auto, &[("FORCE_COLOR", "1")], Always),
+        (super::Color::Auto, &[("FORCE_COLOR", "")], Auto),
+        (super::Color::Auto, &[("FORCE_COLOR", "0")], Never),
+        (super::Color::Auto, &[("FORCE_COLOR", "1"), ("NO_COLOR", "1")], Auto),
+        (super::Color::Never, &[("FORCE_COLOR", "1")], Never),
+        (super::Color::Always, &[("NO_COLOR", "1")], Always),
+    ] {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(option.choice(&env), expected, "{option:?} {env:?}");
     }
 }

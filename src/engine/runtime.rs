@@ -323,7 +323,16 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         }
         let logs = match id.service() {
             Some(service) => {
-                self.runtime.logs.restarted(service);
+                match &id {
+                    NodeId::Service(_) => self.runtime.logs.restarted(service),
+                    NodeId::Build(_) => self.runtime.logs.building(service),
+                    // Prints nothing.
+                    NodeId::Create(_)
+                    | NodeId::Network(_)
+                    | NodeId::Volume(_)
+                    | NodeId::Image(_)
+                    | NodeId::Install(_) => {}
+                }
                 self.runtime.logs.sink(service)
             }
             None => self.runtime.logs.null(),

@@ -72,7 +72,7 @@ pub(super) fn raw_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Bytes as text; those that are not UTF-8 are shown as `\xNN`, so that nothing is lost and nothing is guessed.
-pub(super) fn text(raw: &[u8]) -> Cow<'_, str> {
+pub(crate) fn text(raw: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(raw) {
         return Cow::Borrowed(text);
     }

@@ -67,7 +67,8 @@ impl ErrorLines {
         raw_lines(&bytes[start..]).find(|line| self.is_error(line))
     }
 
-    fn is_error(&self, raw: &[u8]) -> bool {
+    /// Whether a line looks like an error.
+    pub(super) fn is_error(&self, raw: &[u8]) -> bool {
         if !self.suspects.is_match(raw) {
             return false;
         }

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use memchr::{memchr, memchr2};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Stream;
+use super::LogLine;
 use super::chunk::{Chunk, text, without_escapes};
+use super::mark::{self, Mark};
+use super::pinned::Pins;
+use super::stored::{letter, prefix};
 use crate::name::ServiceName;
 
 /// How large the files of one service become.
@@ -31,8 +34,10 @@ impl Default for Rotation {
 
 /// What the writing thread is told.
 pub(super) enum Message {
-    /// Lines to write.
-    Chunk(Arc<Chunk>),
+    /// Marks that come before, lines to write, and the first error of the start where it is among them.
+    Chunk(Arc<Chunk>, Vec<Mark>, Option<LogLine>),
+    /// Marks to write.
+    Marks(Vec<Mark>),
     /// Tell when everything before this is written.
     Flush(oneshot::Sender<()>),
 }
@@ -54,7 +59,17 @@ pub(super) fn run(folder: PathBuf, rotation: Rotation, trouble: Trouble, mut mes
         while let Some(message) = next {
             taken += 1;
             match message {
-                Message::Chunk(chunk) => store.add(&chunk),
+                Message::Chunk(chunk, marks, first_error) => {
+                    for mark in &marks {
+                        store.mark(mark);
+                    }
+                    store.add(&chunk, first_error.as_ref());
+                }
+                Message::Marks(marks) => {
+                    for mark in &marks {
+                        store.mark(mark);
+                    }
+                }
                 Message::Flush(done) => {
                     store.write_all();
                     // Nobody waits any more: fine.
@@ -78,14 +93,6 @@ pub(super) fn set_aside(folder: &Path, service: &ServiceName, n: u32) -> PathBuf
     folder.join(format!("{service}.log.{n}"))
 }
 
-/// How a stream is named in the files.
-pub(super) fn letter(stream: Stream) -> u8 {
-    match stream {
-        Stream::Stdout => b'O',
-        Stream::Stderr => b'E',
-    }
-}
-
 struct Store {
     folder: PathBuf,
     rotation: Rotation,
@@ -102,19 +109,35 @@ struct ServiceFile {
     /// A write ended in the middle of a line: the next one begins with a newline.
     torn: bool,
     lost: u64,
+    pins: Pins,
+    /// How much of the file is of earlier runs.
+    inherited: u64,
 }
 
 impl Store {
-    fn add(&mut self, chunk: &Chunk) {
-        if !self.files.contains_key(&chunk.service) {
-            self.files.insert(chunk.service.clone(), ServiceFile::default());
-        }
-        let file = self.files.get_mut(&chunk.service).expect("it was inserted above");
+    fn add(&mut self, chunk: &Chunk, first_error: Option<&LogLine>) {
+        let file = self.file(&chunk.service);
+        file.pins.lines(chunk, first_error);
         append(&mut file.waiting, chunk);
         file.waiting_lines += chunk.count as u64;
         if file.waiting.len() >= GATHER {
             self.write(&chunk.service.clone());
         }
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        let file = self.file(&mark.service);
+        file.pins.mark(mark);
+        file.waiting.extend_from_slice(prefix(mark.at, mark::LETTER).as_bytes());
+        file.waiting.extend_from_slice(mark.kind.to_string().as_bytes());
+        file.waiting.push(b'\n');
+    }
+
+    fn file(&mut self, service: &ServiceName) -> &mut ServiceFile {
+        if !self.files.contains_key(service) {
+            self.files.insert(service.clone(), ServiceFile::default());
+        }
+        self.files.get_mut(service).expect("it was inserted above")
     }
 
     fn write_all(&mut self) {
@@ -180,6 +203,7 @@ impl ServiceFile {
         fs::create_dir_all(folder)?;
         let file = OpenOptions::new().create(true).append(true).open(current(folder, service))?;
         self.size = file.metadata()?.len();
+        self.inherited = self.size;
         self.file = Some(file);
         Ok(())
     }
@@ -190,6 +214,7 @@ impl ServiceFile {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             Ok(()) | Err(_) => Ok(()),
         };
+        self.pins.save(folder, service, self.inherited)?;
         self.file = None;
         if rotation.files <= 1 {
             allowed(fs::remove_file(current(folder, service)))?;
@@ -206,7 +231,7 @@ impl ServiceFile {
 
 /// Adds the lines of a chunk as the files have them: stamp, stream, text.
 fn append(out: &mut Vec<u8>, chunk: &Chunk) {
-    let prefix = format!("{:.6} {} ", chunk.at, char::from(letter(chunk.stream)));
+    let prefix = prefix(chunk.at, letter(chunk.stream));
     let prefix = prefix.as_bytes();
     out.reserve(chunk.bytes.len() + chunk.count * prefix.len());
     let plain =
@@ -230,6 +255,7 @@ fn append(out: &mut Vec<u8>, chunk: &Chunk) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::Stream;
 
     fn service() -> ServiceName {
         "api".parse().unwrap()
@@ -248,9 +274,9 @@ mod tests {
     fn lines_are_written_with_stamp_and_stream() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = store(&dir.path().join("not/yet"), Rotation::default());
-        store.add(&chunk(Stream::Stdout, b"one\n\x1b[31mtwo\x1b[0m\r\n"));
-        store.add(&chunk(Stream::Stderr, b"bad \xff\n"));
-        store.add(&chunk(Stream::Stdout, b"plain\n"));
+        store.add(&chunk(Stream::Stdout, b"one\n\x1b[31mtwo\x1b[0m\r\n"), None);
+        store.add(&chunk(Stream::Stderr, b"bad \xff\n"), None);
+        store.add(&chunk(Stream::Stdout, b"plain\n"), None);
         store.write_all();
         let text = fs::read_to_string(dir.path().join("not/yet/api.log")).unwrap();
         assert_eq!(
@@ -268,13 +294,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = store(dir.path(), Rotation { bytes: 100, files: 3 });
         for i in 0..10 {
-            store.add(&chunk(Stream::Stdout, format!("{i} {}\n", "x".repeat(40)).as_bytes()));
+            store.add(&chunk(Stream::Stdout, format!("{i} {}\n", "x".repeat(40)).as_bytes()), None);
             store.write_all();
         }
         let mut names: Vec<String> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, ["api.log", "api.log.1", "api.log.2"]);
+        assert_eq!(names, ["api.log", "api.log.1", "api.log.2", "api.pinned"]);
         assert!(fs::read_to_string(dir.path().join("api.log")).unwrap().contains("O 9 x"));
         assert!(fs::read_to_string(dir.path().join("api.log.2")).unwrap().contains("O 7 x"));
     }
@@ -285,12 +311,12 @@ mod tests {
         let blocked = dir.path().join("logs");
         fs::write(&blocked, "a file where the folder should be").unwrap();
         let mut store = store(&blocked, Rotation::default());
-        store.add(&chunk(Stream::Stdout, b"one\ntwo\n"));
+        store.add(&chunk(Stream::Stdout, b"one\ntwo\n"), None);
         store.write_all();
         let trouble = store.trouble.borrow().clone().unwrap();
         assert!(trouble.contains("api.log") && trouble.contains("2 lines of api are not"), "{trouble}");
         fs::remove_file(&blocked).unwrap();
-        store.add(&chunk(Stream::Stdout, b"three\n"));
+        store.add(&chunk(Stream::Stdout, b"three\n"), None);
         store.write_all();
         assert!(fs::read_to_string(blocked.join("api.log")).unwrap().ends_with("O three\n"));
     }
@@ -301,7 +327,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/full", dir.path().join("api.log")).unwrap();
         let mut store = store(dir.path(), Rotation::default());
-        store.add(&chunk(Stream::Stdout, b"one\n"));
+        store.add(&chunk(Stream::Stdout, b"one\n"), None);
         store.write_all();
         let trouble = store.trouble.borrow().clone().unwrap();
         assert!(trouble.contains("No space left on device"), "{trouble}");

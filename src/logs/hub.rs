@@ -5,23 +5,30 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::chunk::Chunk;
 use super::error_line::ErrorLines;
 use super::file::{self, Message, Rotation, Trouble};
 use super::frame::{Framer, MAX_LINE};
+use super::mark::{Kind, Mark};
+use super::mask::Masker;
+use super::pinned::FIRST_LINES;
 use super::queue::Queue;
 use super::ring::Ring;
 use super::{Delivery, LogLine, Stream};
 use crate::name::ServiceName;
 use crate::os::clock;
 
+/// The smallest difference that stamps in the files have.
+const TICK: SignedDuration = SignedDuration::from_micros(1);
+
+/// How far a clock may be set back before its stamps go back too.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
+
 /// How many chunks may wait for the disk, at most 64 KiB each, before a workload has to.
 const WAITING_FOR_DISK: usize = 32;
-
-/// How many lines of the beginning of a start are kept.
-const FIRST_LINES: usize = 20;
 
 /// The logs of one run. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +44,7 @@ struct Inner {
 /// What the sinks need of the hub.
 struct Shared {
     errors: ErrorLines,
+    secrets: Masker,
     subscribers: Mutex<Vec<Weak<Queue>>>,
     files: Option<mpsc::Sender<Message>>,
     trouble: Trouble,
@@ -65,6 +73,12 @@ struct State {
     ring: Ring,
     first_error: Option<LogLine>,
     first_lines: Vec<LogLine>,
+    /// How often the service was started.
+    life: u32,
+    /// The stamp of the last chunk or mark.
+    last: Option<Timestamp>,
+    /// Marks for which there was no place when they were made.
+    marks: Vec<Mark>,
 }
 
 /// Where one workload's output goes. Cheap to clone.
@@ -99,7 +113,13 @@ impl Hub {
                 }
             }
         });
-        let shared = Shared { errors: ErrorLines::new(), subscribers: Mutex::default(), files, trouble };
+        let shared = Shared {
+            errors: ErrorLines::new(),
+            secrets: Masker::default(),
+            subscribers: Mutex::default(),
+            files,
+            trouble,
+        };
         Self { inner: Arc::new(Inner { services: Mutex::default(), shared: Arc::new(shared) }) }
     }
 
@@ -153,12 +173,29 @@ impl Hub {
         self.look(service, |state| state.first_lines.clone()).unwrap_or_default()
     }
 
-    /// Forgets the first error of a service and keeps the first lines of the new start.
+    /// Takes these values out of everything that is printed from now on, before anybody sees or keeps it. Values that
+    /// were given before stay secret; short ones, which ordinary words contain, are left alone.
+    pub fn mask(&self, secrets: impl IntoIterator<Item = String>) {
+        self.inner.shared.secrets.add(secrets);
+    }
+
+    /// Begins a new life of a service: its first error and its first lines are those of this start, and the files
+    /// have a mark.
     pub fn restarted(&self, service: &ServiceName) {
-        self.look(service, |state| {
-            state.first_error = None;
-            state.first_lines.clear();
-        });
+        let log = self.log(service);
+        let mut state = lock(&log.state);
+        state.life += 1;
+        state.forget();
+        let kind = Kind::Start(state.life);
+        log.mark(&mut state, kind);
+    }
+
+    /// Begins the build for the next life of a service, to which what it prints belongs.
+    pub fn building(&self, service: &ServiceName) {
+        let log = self.log(service);
+        let mut state = lock(&log.state);
+        state.forget();
+        log.mark(&mut state, Kind::Build);
     }
 
     /// Writes what is buffered to the files.
@@ -195,6 +232,12 @@ impl LogSink {
         }
     }
 
+    /// Says which process it is that prints from now on.
+    pub fn started(&self, pid: u32) {
+        let Some(log) = &self.log else { return };
+        log.mark(&mut lock(&log.state), Kind::Pid(pid));
+    }
+
     /// Ends a stream: a last line without its newline is a line too.
     pub async fn end(&self, stream: Stream) {
         let Some(log) = &self.log else { return };
@@ -203,6 +246,16 @@ impl LogSink {
 }
 
 impl ServiceLog {
+    /// Puts a mark into the file, or leaves it to the next chunk where the writer's queue is full.
+    fn mark(&self, state: &mut State, kind: Kind) {
+        let Some(files) = &self.shared.files else { return };
+        let mark = Mark { service: self.service.clone(), at: state.stamp(), kind };
+        state.marks.push(mark);
+        if let Ok(place) = files.try_reserve() {
+            place.send(Message::Marks(std::mem::take(&mut state.marks)));
+        }
+    }
+
     async fn take(&self, frame: impl FnOnce(&mut State) -> Option<Box<[u8]>>, stream: Stream) {
         // The place in the writer's queue comes first: then nothing is half done if the future is dropped here, and
         // the files have the order of the ring.
@@ -212,17 +265,37 @@ impl ServiceLog {
         };
         let mut state = lock(&self.state);
         let Some(bytes) = frame(&mut state) else { return };
-        let chunk = Arc::new(Chunk::new(self.service.clone(), stream, clock::timestamp(), bytes));
-        state.remember(&chunk, &self.shared.errors);
+        let bytes = self.shared.secrets.mask(bytes);
+        let chunk = Arc::new(Chunk::new(self.service.clone(), stream, state.stamp(), bytes));
+        let first_error = state.remember(&chunk, &self.shared.errors);
         self.shared.publish(&chunk);
         if let Some(place) = place {
-            place.send(Message::Chunk(chunk));
+            let marks = std::mem::take(&mut state.marks);
+            place.send(Message::Chunk(chunk, marks, first_error));
         }
         self.printed.notify_one();
     }
 }
 
 impl State {
+    /// The time, later than that of any line before: a stamp names one chunk of a service. A clock that is set back by
+    /// more than a moment is believed.
+    fn stamp(&mut self) -> Timestamp {
+        let now = clock::timestamp();
+        let next = self.last.map(|last| last.saturating_add(TICK).expect("a tick is a fixed span of time"));
+        let at = match next {
+            Some(next) if next > now && next.duration_since(now) < SET_BACK => next,
+            Some(_) | None => now,
+        };
+        self.last = Some(at);
+        at
+    }
+
+    fn forget(&mut self) {
+        self.first_error = None;
+        self.first_lines.clear();
+    }
+
     fn framer(&mut self, stream: Stream) -> &mut Framer {
         match stream {
             Stream::Stdout => &mut self.stdout,
@@ -230,15 +303,19 @@ impl State {
         }
     }
 
-    fn remember(&mut self, chunk: &Arc<Chunk>, errors: &ErrorLines) {
+    /// Keeps what has to be at hand; gives back the first error of the start where it is in this chunk.
+    fn remember(&mut self, chunk: &Arc<Chunk>, errors: &ErrorLines) -> Option<LogLine> {
+        let mut found = None;
         if self.first_error.is_none() {
             self.first_error = errors.first(&chunk.bytes).map(|raw| chunk.line(raw));
+            found.clone_from(&self.first_error);
         }
         if self.first_lines.len() < FIRST_LINES {
             let room = FIRST_LINES - self.first_lines.len();
             self.first_lines.extend(chunk.lines_from(0).take(room));
         }
         self.ring.push(Arc::clone(chunk));
+        found
     }
 }
 
@@ -358,13 +435,52 @@ mod tests {
         sink.write(Stream::Stdout, b"\n\xffend").await;
         sink.end(Stream::Stdout).await;
         hub.flush().await;
-        let lines = super::super::read::tail(dir.path(), &[], 99).unwrap();
+        let mut reader =
+            super::super::read::open(dir.path(), &super::super::read::Query::default(), Vec::new()).unwrap();
+        let lines = reader.next().await.unwrap().unwrap();
         assert_eq!(lines.iter().map(|l| l.text.matches('x').count()).sum::<usize>(), 3 * MAX_LINE + 1);
         assert_eq!(lines.last().unwrap().text, "\\xffend");
         assert_eq!(
             lines,
             hub.tail(&api(), 99).into_iter().map(|l| LogLine { at: trim(l.at), ..l }).collect::<Vec<_>>()
         );
+    }
+
+    #[tokio::test]
+    async fn secrets_reach_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::new(Some(dir.path().to_owned()));
+        hub.mask(["hunter22".to_owned()]);
+        let mut live = hub.subscribe(8);
+        let sink = hub.sink(&api());
+        sink.write(Stream::Stdout, b"it is hun").await;
+        sink.write(Stream::Stdout, b"ter22, again hunter22\n").await;
+        hub.flush().await;
+        let Some(Delivery::Lines(lines)) = live.recv().await else { panic!("no lines") };
+        assert_eq!(texts(&lines.iter().collect::<Vec<_>>()), ["it is ***, again ***"]);
+        assert_eq!(texts(&hub.tail(&api(), 9)), ["it is ***, again ***"]);
+        let file = std::fs::read_to_string(dir.path().join("api.log")).unwrap();
+        assert!(file.ends_with(" O it is ***, again ***\n"), "{file}");
+    }
+
+    #[tokio::test]
+    async fn starts_are_marked_and_no_stamp_comes_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::new(Some(dir.path().to_owned()));
+        let sink = hub.sink(&api());
+        hub.building(&api());
+        hub.restarted(&api());
+        sink.started(42);
+        for _ in 0..WAITING_FOR_DISK * 4 {
+            sink.write(Stream::Stdout, b"x\n").await;
+        }
+        hub.restarted(&api());
+        hub.flush().await;
+        let file = std::fs::read_to_string(dir.path().join("api.log")).unwrap();
+        let marks: Vec<&str> = file.lines().filter_map(|line| line[27..].strip_prefix(" S ")).collect();
+        assert_eq!(marks, ["build", "start 1", "pid 42", "start 2"]);
+        let stamps: Vec<&str> = file.lines().map(|line| &line[..27]).collect();
+        assert!(stamps.is_sorted_by(|a, b| a < b), "{file}");
     }
 
     /// The files keep microseconds.

@@ -8,15 +8,21 @@ mod error_line;
 mod file;
 mod frame;
 mod hub;
+pub mod level;
 mod lines;
+mod mark;
+mod mask;
+mod pinned;
 mod queue;
 pub mod read;
 mod ring;
+mod stored;
 
-pub(crate) use chunk::without_escapes;
+pub(crate) use chunk::{text, without_escapes};
 pub use file::Rotation;
 pub use hub::{Hub, LogSink, Subscription};
 pub use lines::Lines;
+pub use mask::Secrets;
 
 use crate::name::ServiceName;
 

@@ -11,3 +11,8 @@ pub fn now() -> Instant {
 pub fn timestamp() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
+
+/// The wall clock here, for dates and times that people type and read.
+pub fn local() -> jiff::Zoned {
+    jiff::Zoned::now()
+}

@@ -22,7 +22,7 @@ mod trace;
 mod unpadded;
 mod words;
 
-pub use log_printer::LogPrinter;
+pub use log_printer::{LogObjects, LogPrinter};
 pub use steer::{Steer, Steering, steering};
 pub use words::duration;
 
@@ -232,6 +232,17 @@ fn reporter(format: Format, options: Options) -> Box<dyn Reporter> {
             Box::new(pretty::Pretty::new(screen, options, paint))
         }
     }
+}
+
+/// Whether standard output will show a run, and what its programs print, in colours.
+pub fn shows_colours(format: Format, color: ColorChoice) -> bool {
+    let stdout = io::stdout();
+    let is_pretty = match format {
+        Format::Auto => !is_dumb(),
+        Format::Pretty => true,
+        Format::Plain | Format::Json => false,
+    };
+    is_pretty && stdout.is_terminal() && paint::Paint::for_stdout(color).is_on()
 }
 
 /// A terminal that cannot move its cursor.

@@ -1,5 +1,7 @@
 //! Hides secrets in whatever is printed.
 
+use std::collections::BTreeSet;
+
 /// What stands for a secret.
 const MASK: &str = "****";
 
@@ -10,9 +12,7 @@ pub fn mask(text: &str) -> String {
     while let Some(found) = rest.find("://") {
         let (before, after) = rest.split_at(found + 3);
         out.push_str(before);
-        let end = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '`' | '<' | '>'))
-            .unwrap_or(after.len());
+        let end = after.find(ends_authority).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
             Some((Some((user, _)), host)) => {
@@ -53,6 +53,64 @@ pub(super) fn mask_args(args: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Words that stand in many a line and are nobody's secret, although people use them as passwords here.
+const COMMON: [&str; 12] = [
+    "postgres",
+    "password",
+    "secret",
+    "changeme",
+    "development",
+    "example",
+    "testing",
+    "default",
+    "localhost",
+    "disabled",
+    "enabled",
+    "redis-server",
+];
+
+/// The values that no log should show: of the variables whose names say so, and the passwords in URLs. What is also the
+/// value of a variable that is shown, or a word that anybody uses, is no secret, and would only make logs unreadable.
+pub(super) fn secret_values<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let (mut secrets, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for (name, value) in env {
+        if is_secret(name) {
+            secrets.insert(value.to_owned());
+        } else {
+            secrets.extend(passwords(value));
+            shown.insert(value);
+        }
+    }
+    let is_open = |value: &String| {
+        shown.contains(value.as_str())
+            || COMMON.contains(&value.to_ascii_lowercase().as_str())
+            || value.parse::<f64>().is_ok_and(|_| value.len() < 9)
+    };
+    secrets.retain(|value| !value.trim().is_empty() && !is_open(value));
+    secrets.into_iter().collect()
+}
+
+/// The passwords of all URLs in a text.
+fn passwords(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let after = &rest[at + 3..];
+        let end = after.find(ends_authority).unwrap_or(after.len());
+        if let Some((user, _)) = after[..end].rsplit_once('@')
+            && let Some((_, password)) = user.split_once(':')
+        {
+            found.push(password.to_owned());
+        }
+        rest = &after[end..];
+    }
+    found
+}
+
+fn ends_authority(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '`' | '<' | '>')
+}
+
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     let words = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "MASTERAUTH"];
@@ -77,6 +135,21 @@ mod tests {
         ] {
             assert_eq!(mask(text), expected);
         }
+    }
+
+    #[test]
+    fn secrets_are_found_and_common_words_are_not() {
+        let env = [
+            ("POSTGRES_USER", "menu_ops"),
+            ("POSTGRES_PASSWORD", "menu_ops"),
+            ("OTHER_PASSWORD", "postgres"),
+            ("JWT_SECRET", "a-long-secret"),
+            ("DATABASE_URL", "postgres://menu_ops:hunter2@db/x?y=http://a:b-c-d-e@z"),
+            ("API_TOKEN", " "),
+            ("TOKEN_TTL_SECRET", "3600"),
+            ("RUST_LOG", "info"),
+        ];
+        assert_eq!(secret_values(env), ["a-long-secret", "b-c-d-e", "hunter2"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::driver::Work;
+use crate::driver::embedded::Server;
 use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::probe;
 
@@ -131,6 +132,32 @@ impl Stack {
     /// The node of that identity.
     pub fn node(&self, id: &NodeId) -> Option<&Node> {
         self.nodes.get(id)
+    }
+
+    /// The values in the environments of all nodes that no log should show.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut env: Vec<(&str, &str)> = Vec::new();
+        for node in self.nodes.values() {
+            match &node.work {
+                Work::Create(spec) => env.extend(spec.environment.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+                Work::Build(spec) => env.extend(spec.env.iter().map(|(k, v)| (k.as_str(), v.value.as_str()))),
+                Work::Process(spec) => env.extend(spec.env.iter().map(|(k, v)| (k.as_str(), v.value.as_str()))),
+                Work::Embedded(spec) => {
+                    if let Server::Postgres { user, password, .. } = &spec.server {
+                        env.extend([("POSTGRES_USER", user.as_str()), ("POSTGRES_PASSWORD", password.as_str())]);
+                    }
+                }
+                Work::Network(_)
+                | Work::Volume(_)
+                | Work::Image(_)
+                | Work::Container(_)
+                | Work::Install(_)
+                | Work::Expected => {}
+            }
+        }
+        // Names of services are in every prefix.
+        env.extend(self.services().map(|name| ("", name.as_str())));
+        mask::secret_values(env)
     }
 
     /// The services, in the order of the manifest.

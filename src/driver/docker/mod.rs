@@ -18,6 +18,7 @@ mod spec;
 
 pub use error::{Error, when_gone};
 pub use leftover::TakenDown;
+pub use output::LogRange;
 pub use shell::ShellSpec;
 pub use spec::{
     ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,
@@ -29,7 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DriverError, Running, StartContext};
-use crate::name::{ProjectName, RunId};
+use crate::logs::Secrets;
+use crate::logs::read::Remote;
+use crate::name::{ProjectName, RunId, ServiceName};
 
 /// A connection to one Docker Engine. Cheap to clone.
 #[derive(Clone)]
@@ -149,6 +152,11 @@ impl Docker {
     /// Runs a command in a running container with devctl's own terminal or pipes, and answers with its exit code.
     pub async fn shell(&self, container: &str, spec: ShellSpec) -> Result<i32, Error> {
         shell::run(self, container, spec).await
+    }
+
+    /// Reads the log of a container, by name or id, as far as somebody takes its lines.
+    pub fn log(&self, container: &str, service: ServiceName, range: LogRange, secrets: Arc<Secrets>) -> Remote {
+        output::log(self.clone(), container.to_owned(), service, range, secrets)
     }
 
     /// Removes a network; success where it is gone already.

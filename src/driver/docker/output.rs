@@ -3,21 +3,31 @@
 //! Read from the engine's log rather than by attaching: an attachment ends with each life of the container, and the
 //! first lines of the next one would be lost. The log stamps each line, so that reading goes on exactly where it ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error as Call;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::watch;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
 
-use super::Docker;
 use super::fate::Fate;
 use super::running::{Look, PAUSE, look};
-use crate::logs::{LogSink, Stream as LogStream};
+use super::{Docker, Error};
+use crate::logs::read::Remote;
+use crate::logs::{LogLine, LogSink, Secrets, Stream as LogStream};
+use crate::name::ServiceName;
 
 /// The longest pause between two looks at a container whose log ended and which the engine is about to restart.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many lines may wait for a reader before the engine has to.
+const WAITING: usize = 256;
+
+/// The longest line that is put together again.
+const MAX_LINE: usize = 1024 * 1024;
 
 /// How many messages are taken at once where so many are there.
 const BATCH: usize = 1024;
@@ -50,7 +60,7 @@ pub(super) async fn follow(
     let mut lives = 0;
     loop {
         let before = cursor.clone();
-        copy(read(&docker, &id, &cursor, true), &logs, &mut cursor).await;
+        copy(read(&docker, &id, &cursor, true, None), &logs, &mut cursor).await;
         match look(&docker, &id, None).await {
             // Between two lives, or an engine that came back.
             Look::Lives { .. } => {
@@ -59,7 +69,7 @@ pub(super) async fn follow(
             }
             Look::Ended { .. } => {
                 // What was printed between the end of the log and the look.
-                copy(read(&docker, &id, &cursor, false), &logs, &mut cursor).await;
+                copy(read(&docker, &id, &cursor, false, None), &logs, &mut cursor).await;
                 match fate.wait_for(|fate| fate.end.is_some() || fate.lives > lives).await {
                     Ok(fate) if fate.end.is_none() => lives = fate.lives,
                     Ok(_) | Err(_) => break,
@@ -77,8 +87,10 @@ fn read(
     id: &str,
     cursor: &Cursor,
     follow: bool,
+    tail: Option<usize>,
 ) -> impl Stream<Item = Result<LogOutput, Call>> + use<> {
-    let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).timestamps(true).tail("all");
+    let tail = tail.map_or_else(|| "all".to_owned(), |n| n.to_string());
+    let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).timestamps(true).tail(&tail);
     match cursor.after() {
         None => docker.client().logs(id, Some(options.build())).boxed(),
         Some(since) => {
@@ -103,10 +115,7 @@ async fn copy(output: impl Stream<Item = Result<LogOutput, Call>>, logs: &LogSin
         let mut at = LogStream::Stdout;
         for message in batch {
             let Ok(message) = message else { break };
-            let stream = match &message {
-                LogOutput::StdOut { .. } | LogOutput::Console { .. } | LogOutput::StdIn { .. } => LogStream::Stdout,
-                LogOutput::StdErr { .. } => LogStream::Stderr,
-            };
+            let stream = stream_of(&message);
             if stream != at && !chunk.is_empty() {
                 logs.write(at, &chunk).await;
                 chunk.clear();
@@ -138,6 +147,97 @@ impl Cursor {
     /// The moment right after the stamp.
     fn after(&self) -> Option<String> {
         since(&self.0, Duration::from_nanos(1))
+    }
+}
+
+/// What to read of a container's log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogRange {
+    /// Only what came after this.
+    pub since: Option<Timestamp>,
+    /// Nothing after this.
+    pub until: Option<Timestamp>,
+    /// How many of the last lines; all where `None`.
+    pub tail: Option<usize>,
+    /// Whether to go on with what comes.
+    pub follow: bool,
+}
+
+/// See [`Docker::log`].
+pub(super) fn log(docker: Docker, id: String, service: ServiceName, range: LogRange, secrets: Arc<Secrets>) -> Remote {
+    let (history, from_history) = mpsc::channel(WAITING);
+    let (live, from_live) = mpsc::channel(WAITING);
+    let remote = Remote { service: service.clone(), history: from_history, live: range.follow.then_some(from_live) };
+    tokio::spawn(async move {
+        let mut cursor = Cursor(range.since.map(|since| since.to_string()).unwrap_or_default());
+        let mut lines = Joined { service, secrets, partial: [None, None] };
+        let tail = range.tail.filter(|_| range.until.is_none());
+        let mut stored = std::pin::pin!(read(&docker, &id, &cursor, false, tail));
+        while let Some(message) = stored.next().await {
+            let line = match message {
+                Ok(message) => lines.add(&message, &mut cursor),
+                Err(error) => {
+                    let error = Error::from_call("read the log of a container", error);
+                    // Nobody listens any more: fine.
+                    let _ = history.send(Err(std::io::Error::other(error))).await;
+                    return;
+                }
+            };
+            let Some(line) = line else { continue };
+            if range.until.is_some_and(|until| line.at > until) || history.send(Ok(line)).await.is_err() {
+                return;
+            }
+        }
+        drop(history);
+        while range.follow && !live.is_closed() {
+            let mut new = std::pin::pin!(read(&docker, &id, &cursor, true, None));
+            while let Some(Ok(message)) = new.next().await {
+                if let Some(line) = lines.add(&message, &mut cursor)
+                    && live.send(line).await.is_err()
+                {
+                    return;
+                }
+            }
+            // It ended, and may be started again.
+            match look(&docker, &id, None).await {
+                Look::Lives { .. } | Look::Ended { .. } => tokio::time::sleep(LONGEST_PAUSE).await,
+                Look::EngineGone(_) => return,
+            }
+        }
+    });
+    remote
+}
+
+/// Makes lines of messages: the engine cuts long lines into several.
+struct Joined {
+    service: ServiceName,
+    secrets: Arc<Secrets>,
+    /// The beginning of a line on standard output and on standard error.
+    partial: [Option<(Timestamp, Vec<u8>)>; 2],
+}
+
+impl Joined {
+    fn add(&mut self, message: &LogOutput, cursor: &mut Cursor) -> Option<LogLine> {
+        let stream = stream_of(message);
+        let bytes = cursor.strip(message.as_ref());
+        let at = cursor.0.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        let partial = &mut self.partial[usize::from(stream == LogStream::Stderr)];
+        let (at, mut line) = partial.take().unwrap_or_else(|| (at, Vec::new()));
+        line.extend_from_slice(bytes);
+        if line.last() != Some(&b'\n') && line.len() < MAX_LINE {
+            *partial = Some((at, line));
+            return None;
+        }
+        let end = line.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |i| i + 1);
+        let text = self.secrets.mask(crate::logs::text(&line[..end]).into_owned());
+        Some(LogLine { service: self.service.clone(), stream, at, text })
+    }
+}
+
+fn stream_of(message: &LogOutput) -> LogStream {
+    match message {
+        LogOutput::StdOut { .. } | LogOutput::Console { .. } | LogOutput::StdIn { .. } => LogStream::Stdout,
+        LogOutput::StdErr { .. } => LogStream::Stderr,
     }
 }
 

@@ -42,6 +42,8 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Processes {
     inner: Arc<Inner>,
+    /// Whether somebody sees the colours of what programs print.
+    colours: bool,
 }
 
 struct Inner {
@@ -108,7 +110,15 @@ impl Processes {
             built: Mutex::default(),
             sockets: Sockets::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), colours: false }
+    }
+
+    /// Tells programs, which print into a pipe and cannot see it, that their colours are shown; unless the user or the
+    /// manifest said something about colours.
+    #[must_use]
+    pub fn with_colours(mut self, shown: bool) -> Self {
+        self.colours = shown;
+        self
     }
 
     /// Builds a host program with its runtime. Dropping the future kills the whole build.
@@ -172,6 +182,9 @@ impl Processes {
             env.insert("TERM".to_owned(), TERMINAL.to_owned());
         }
         let socket = extras.socket.as_ref().map(|(socket, _)| Arc::downgrade(socket));
+        if self.colours {
+            colour(&mut env);
+        }
         let Some((name, args)) = launch.argv.split_first() else { return Err(Error::Empty { service }) };
         let path = program::find(name, &launch.dir, &env)?;
         let order = Order {
@@ -187,6 +200,7 @@ impl Processes {
         let spawner = self.inner.spawner.clone();
         let spawned = spawner.spawn(order).await.map_err(|source| program::refused(path, source))?;
         let leader = spawned.id;
+        cx.logs.started(leader.pid);
         let tree = Tree::new(leader, Some(cookie));
         let (shared, exit) =
             supervise::supervise(spawned, tree, cx.logs.clone(), spawner.clone(), Arc::clone(&self.inner.lookout));
@@ -234,5 +248,32 @@ impl Processes {
 
     fn built(&self) -> std::sync::MutexGuard<'_, HashMap<ServiceName, PathBuf>> {
         self.inner.built.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks for colours in the two ways that programs understand, where nothing is said about them.
+fn colour(env: &mut BTreeMap<String, String>) {
+    if !["NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"].iter().any(|name| env.contains_key(*name)) {
+        env.extend(["FORCE_COLOR", "CLICOLOR_FORCE"].map(|name| (name.to_owned(), "1".to_owned())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_asked_for_where_nobody_said_anything() {
+        for (said, expected) in [
+            (None, &["CLICOLOR_FORCE=1", "FORCE_COLOR=1"][..]),
+            (Some(("NO_COLOR", "1")), &["NO_COLOR=1"]),
+            (Some(("FORCE_COLOR", "0")), &["FORCE_COLOR=0"]),
+            (Some(("CLICOLOR_FORCE", "1")), &["CLICOLOR_FORCE=1"]),
+        ] {
+            let mut env =
+                said.map(|(name, value): (&str, &str)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            colour(&mut env);
+            assert_eq!(env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(), expected);
+        }
     }
 }
