@@ -204,6 +204,11 @@ impl Survey {
         &self.plan
     }
 
+    /// What must not be printed.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.stack.secrets()
+    }
+
     /// What a run that is up needs to go over to this plan: the services with their addresses, and its drivers, with
     /// an engine where it had none and needs one now.
     pub(super) fn into_parts(

@@ -102,6 +102,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
     let guardian = Guardian::start(&drivers.process, watch).await;
     let log_folder = state.logs();
     let logs = Hub::new(Some(log_folder.clone()));
+    logs.mask(stack.secrets());
     let is_seen = terminal.is_some();
     let (tell, reporter) = match &mut terminal {
         None => (None, None),

@@ -271,6 +271,7 @@ impl Supervisor {
             prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
         let renewal = plan::renew(&current.plan, survey.plan());
         prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
+        self.logs.mask(survey.secrets());
         let (rows, drivers, driver, plan) = survey.into_parts(&current.drivers, current.driver);
         let changes = changes(&renewal);
         let Renewal { added, changed, removed, nodes } = renewal;
