@@ -261,11 +261,12 @@ async fn supervise(
         lock = prepare::take_lock(&state, &run) => lock?,
     };
     let notes = prepare::first_run(&mut manifest, context)?;
+    let colours = terminal.as_ref().is_some_and(|terminal| report::shows_colours(terminal.format, context.color));
     let prepared = tokio::select! {
         biased;
         // Nothing is started yet, so there is nothing to take down.
         Some(signal) = stop.asked.recv() => return Ok(signal.exit_code()),
-        prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env) => prepared?,
+        prepared = prepare::prepare(&manifest, &settings, &run, &state, &context.env, colours) => prepared?,
     };
     let prepared = Prepared { notes: notes.into_iter().chain(prepared.notes).collect(), ..prepared };
     let files = manifest.files.clone();

@@ -301,15 +301,16 @@ pub(super) async fn rehearsal(
 }
 
 /// Decides everything that can be decided before the first start, and makes the ground ready for it. The project's lock
-/// must be held.
+/// must be held. `colours`: whether what programs print is shown in colours.
 pub(super) async fn prepare(
     manifest: &Manifest,
     settings: &Settings,
     run: &RunId,
     state: &StateDir,
     env: &BTreeMap<String, String>,
+    colours: bool,
 ) -> Result<Prepared, Error> {
-    let processes = Processes::new(run.clone(), env.clone());
+    let processes = Processes::new(run.clone(), env.clone()).with_colours(colours);
     let embedded = Embedded::new(processes.clone(), env.clone());
     let mut notes = Vec::new();
     let dead = clean_after_the_dead(state, &mut notes).await;
