@@ -4,6 +4,7 @@ pub mod guardian_log;
 pub mod last_run;
 pub mod lock;
 pub mod record;
+pub mod record_writer;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! Where the events of a run go: into its record, into the log that other terminals read, and to the terminal of its
 //! own, where it has one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -13,6 +14,7 @@ use crate::os::clock;
 use crate::state::StateDir;
 use crate::state::last_run::{End, LastRun};
 use crate::state::record::Record;
+use crate::state::record_writer::RecordWriter;
 
 /// Takes events and passes them on, in one order for everybody. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ struct Inner {
     log: EventLog,
     state: StateDir,
     told: Mutex<Told>,
+    /// Without it the record is written by whoever changes it: the system has no thread left.
+    writer: Mutex<Option<RecordWriter>>,
 }
 
 struct Told {
@@ -50,7 +54,23 @@ impl Outlet {
     ) -> Self {
         let told =
             Told { record, phase: Phase::Starting, reporter, listeners: Vec::new(), trouble: false, clean: false };
-        Self { inner: Arc::new(Inner { began, log: EventLog::new(), state, told: Mutex::new(told) }) }
+        let inner = Arc::new(Inner {
+            began,
+            log: EventLog::new(),
+            state: state.clone(),
+            told: Mutex::new(told),
+            writer: Mutex::default(),
+        });
+        let outlet = |weak: &Weak<Inner>| weak.upgrade().map(|inner| Self { inner });
+        let (now, told) = (Arc::downgrade(&inner), Arc::downgrade(&inner));
+        let current = move || outlet(&now).map(|outlet| outlet.now().0);
+        let failed = move |error| {
+            if let Some(outlet) = outlet(&told) {
+                outlet.cannot_write(&error);
+            }
+        };
+        *lock(&inner.writer) = RecordWriter::start(state, current, failed).ok();
+        Self { inner }
     }
 
     /// The log that other terminals read.
@@ -66,19 +86,24 @@ impl Outlet {
 
     /// Passes an event on.
     pub(super) fn event(&self, event: Event) {
-        let mut told = self.lock();
-        match &event.kind {
-            EventKind::StackReady { .. } => told.phase = Phase::Up,
-            EventKind::StackStopping { .. } => told.phase = Phase::Stopping,
-            EventKind::Receipt(receipt) => told.clean = receipt.left.is_empty(),
-            _ => {}
+        let changed = {
+            let mut told = self.lock();
+            match &event.kind {
+                EventKind::StackReady { .. } => told.phase = Phase::Up,
+                EventKind::StackStopping { .. } => told.phase = Phase::Stopping,
+                EventKind::Receipt(receipt) => told.clean = receipt.left.is_empty(),
+                _ => {}
+            }
+            told.record.apply(&event)
+        };
+        if changed {
+            self.changed();
         }
-        let trouble = if told.record.apply(&event) { self.write(&mut told) } else { None };
-        self.pass_on(&told, event);
-        if let Some(kind) = trouble {
-            let at_ms = millis(clock::now().duration_since(self.inner.began));
-            self.pass_on(&told, Event { at_ms, kind });
+        if let EventKind::StackReady { .. } = event.kind {
+            // Whoever waited for this may look at the record next.
+            self.flush();
         }
+        self.pass_on(&self.lock(), event);
     }
 
     fn pass_on(&self, told: &Told, event: Event) {
@@ -100,14 +125,11 @@ impl Outlet {
         told
     }
 
-    /// Changes the record; for what no event tells.
+    /// Changes the record; for what no event tells. It is on disk afterwards.
     pub(super) fn amend(&self, change: impl FnOnce(&mut Record)) {
-        let mut told = self.lock();
-        change(&mut told.record);
-        if let Some(kind) = self.write(&mut told) {
-            let at_ms = millis(clock::now().duration_since(self.inner.began));
-            self.pass_on(&told, Event { at_ms, kind });
-        }
+        change(&mut self.lock().record);
+        self.changed();
+        self.flush();
     }
 
     /// How everything is now.
@@ -116,20 +138,43 @@ impl Outlet {
         (told.record.clone(), told.phase)
     }
 
-    /// Writes the record; where that fails, answers once with what to say, since the run itself does not need it.
-    fn write(&self, told: &mut Told) -> Option<EventKind> {
-        let error = told.record.write(&self.inner.state).err()?;
+    /// Sees to it that the record is written. Not to be called with anything locked.
+    fn changed(&self) {
+        if let Some(writer) = &*lock(&self.inner.writer) {
+            writer.changed();
+            return;
+        }
+        let record = self.lock().record.clone();
+        if let Err(error) = record.write(&self.inner.state) {
+            self.cannot_write(&error);
+        }
+    }
+
+    /// Waits until all changes are on disk.
+    fn flush(&self) {
+        if let Some(writer) = &*lock(&self.inner.writer) {
+            writer.flush();
+        }
+    }
+
+    /// Says once that the record cannot be written; the run itself does not need it.
+    fn cannot_write(&self, error: &io::Error) {
+        let mut told = self.lock();
         if std::mem::replace(&mut told.trouble, true) {
-            return None;
+            return;
         }
         let message = format!("cannot write `{}`: {error}", self.inner.state.path().join("run.json").display());
         let hints = vec!["`devctl ps` will not know of this run".to_owned()];
-        Some(EventKind::Warning { node: None, message, hints })
+        let at_ms = millis(clock::now().duration_since(self.inner.began));
+        self.pass_on(&told, Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
     }
 
     /// The run is over. Where something of it is left, the record stays, and the next `up` looks after that.
     pub(super) fn finish(&self, outcome: Outcome) {
         self.inner.log.close();
+        self.flush();
+        let writer = lock(&self.inner.writer).take();
+        drop(writer);
         let mut told = self.lock();
         told.reporter = None;
         let end = match outcome {
@@ -146,7 +191,11 @@ impl Outlet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {
-        // Each change is one step.
-        self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.told)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
