@@ -141,3 +141,13 @@ fn two_ctrl_c_leave_nothing() {
     interrupt(&devctl);
     nothing_is_left(&matrix, devctl);
 }
+
+#[test]
+fn a_devctl_that_is_killed_leaves_nothing() {
+    let (matrix, devctl) = Matrix::up();
+    let finished = devctl.kill_and_wait_for_guardian();
+    assert_eq!(finished.killed_by, Some(Signal::SIGKILL as i32), "{}", finished.told());
+    let left = matrix.left();
+    assert!(left.is_empty(), "left: {left:#?}\n{}", finished.told());
+    matrix.project.assert_nothing_left(&matrix.run);
+}
