@@ -78,24 +78,51 @@ macro_rules! as_parsed_text {
 
 /// The name of a service: a key under `services:` in a Compose file or under `[services]` in `devctl.toml`.
 ///
-/// The rule is Compose's: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
+/// The rule is Compose's: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit. Of a program that runs
+/// several times at once, the first replica has the service's own name, and the others `#2`, `#3` behind it; files
+/// cannot name those.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName(Arc<str>);
 
 text_newtype!(ServiceName);
 
 impl ServiceName {
-    /// The service that this is a further replica of: `api` of `api#2`.
-    pub fn replica_of(&self) -> Option<&str> {
-        self.0.split_once('#').map(|(service, _)| service)
+    /// The name of a replica of this service, counted from 1.
+    #[must_use]
+    pub fn replica(&self, number: u32) -> Self {
+        if number <= 1 { self.base() } else { Self(format!("{}#{number}", self.split().0).into()) }
+    }
+
+    /// The name of the service, for a replica as well.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        match self.split() {
+            (_, 1) => self.clone(),
+            (base, _) => Self(base.into()),
+        }
+    }
+
+    /// Which replica of the service it is, counted from 1.
+    pub fn number(&self) -> u32 {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, u32) {
+        let split = self.0.split_once('#').and_then(|(base, number)| Some((base, number.parse().ok()?)));
+        split.unwrap_or((&self.0, 1))
     }
 }
 
 impl FromStr for ServiceName {
     type Err = NameError;
 
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        let fail = |rule| Err(NameError { kind: "service name", name: name.to_owned(), rule });
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let fail = |rule| Err(NameError { kind: "service name", name: text.to_owned(), rule });
+        let (name, replica) = text.split_once('#').map_or((text, None), |(name, number)| (name, Some(number)));
+        let is_number = |text: &str| text.parse::<u32>().is_ok_and(|number| number > 1 && number.to_string() == text);
+        if replica.is_some_and(|number| !is_number(number)) {
+            return fail("must have the number of a replica behind its `#`, from 2 on");
+        }
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return fail("must begin with a letter or a digit");
         }
@@ -105,7 +132,7 @@ impl FromStr for ServiceName {
         if name.len() > 63 {
             return fail("is longer than 63 characters");
         }
-        Ok(Self(name.into()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -265,6 +292,19 @@ mod tests {
         }
         for bad in ["", "planet mars", "container ../x", "build "] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn replicas_are_named_after_their_service_and_counted_from_one() {
+        let api: ServiceName = "api".parse().unwrap();
+        let names: Vec<_> = (0..=3).map(|number| api.replica(number).to_string()).collect();
+        assert_eq!(names, ["api", "api", "api#2", "api#3"]);
+        let third: ServiceName = "api#3".parse().unwrap();
+        assert_eq!((third.base(), third.number(), third.replica(2)), (api.clone(), 3, api.replica(2)));
+        assert_eq!((api.base(), api.number()), (api.clone(), 1));
+        for bad in ["api#", "api#1", "api#0", "api#02", "api#x", "api#2#3", "#2", "api#+2", "api#4294967296"] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
         }
     }
 

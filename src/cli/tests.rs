@@ -57,6 +57,7 @@ fn up_takes_all_its_flags() {
                 groups: vec![],
                 no_deps: true,
                 profiles: vec!["ai".to_owned(), "x".to_owned()],
+                ..Selection::default()
             },
             driver: Some(DriverChoice::Embedded),
             skip_docker: false,

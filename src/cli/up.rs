@@ -182,7 +182,7 @@ impl Args {
         let groups = [(api_only, "api"), (ws_only, "ws")];
         let groups = groups.into_iter().filter(|(asked, _)| *asked).map(|(_, group)| group.to_owned()).collect();
         let settings = Settings {
-            selection: Selection { services, groups, no_deps, profiles },
+            selection: Selection { services, groups, no_deps, profiles, ..Selection::default() },
             driver: driver.map(|driver| match driver {
                 Driver::Auto => DriverChoice::Auto,
                 Driver::Docker => DriverChoice::Docker,

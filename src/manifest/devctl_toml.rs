@@ -1,5 +1,6 @@
 //! The reader of `devctl.toml`. Every key it knows is in one of the lists here and in `schema.rs`; a test compares them.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use super::node::{Entry, Kind, Node};
 use super::problem::Problem;
 use super::reader::{Reader, Table};
 use super::service::{
-    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, OnTimeout, Ready,
-    ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
+    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, MAX_SCALE,
+    OnTimeout, Ready, ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
 };
 use super::source::{At, Mark};
 use super::{DriverChoice, compose_path, suggest};
@@ -30,6 +31,8 @@ pub(super) const SERVICE_KEYS: &[&str] = &[
     "bin",
     "port",
     "listen",
+    "scale",
+    "port_range",
     "groups",
     "depends_on",
     "ready",
@@ -158,6 +161,10 @@ fn read_service(
     if let (true, false, Some(entry)) = (listen, own.declared, table.entry("listen")) {
         own.or_fail(reader, "listen = true", entry.key_mark);
     }
+    let port_range = table.read("port_range", read_port_range);
+    if let (false, Some(entry)) = (own.declared, table.entry("port_range")) {
+        own.or_fail(reader, "port_range", entry.key_mark);
+    }
     let stop = table.read("stop", |r, key, node| r.table(key, node, STOP_KEYS, &[]));
     let ready = table.read("ready", |r, key, node| read_ready(r, key, node, own));
     let health = table.read("health", |r, key, node| read_health(r, key, node, own, Asked::of(table, ready.as_ref())));
@@ -181,10 +188,39 @@ fn read_service(
             .unwrap_or_default(),
         stop_grace: stop.and_then(|stop| stop.read("grace", Reader::duration)).unwrap_or(DEFAULT_STOP_GRACE),
         listen,
+        scale: table.read("scale", read_scale).unwrap_or(1),
+        port_range,
         pty: table.read("pty", Reader::boolean).unwrap_or_default(),
         watch: watch.map(|watch| Watch { build: runtime == Some(Runtime::Rust), ..watch }),
         env: table.read("env", env).unwrap_or_default(),
     })
+}
+
+fn read_scale(reader: Reader<'_>, key: &str, node: &Node) -> Option<u32> {
+    let expected = format!("a whole number from 1 to {MAX_SCALE}");
+    let scale: u32 = reader.integer(key, node, &expected)?;
+    if !(1..=MAX_SCALE).contains(&scale) {
+        reader.fail(node.mark, format!("`{key}` must be {expected}, but is {scale}"));
+        return None;
+    }
+    Some(scale)
+}
+
+/// Ports from one to another: `8100-8199`.
+fn read_port_range(reader: Reader<'_>, key: &str, node: &Node) -> Option<RangeInclusive<u16>> {
+    const EXPECTED: &str = "two ports such as \"8100-8199\"";
+    let Kind::Str(text) = &node.kind else {
+        reader.wrong(key, node, EXPECTED);
+        return None;
+    };
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    let range = text.split_once('-').and_then(|(first, last)| Some(port(first)?..=port(last)?));
+    let range = range.filter(|range| !range.is_empty());
+    if range.is_none() {
+        let help = "the smaller one first, both between 1 and 65535";
+        reader.fail_with(node.mark, format!("`{key}` must be {EXPECTED}, but is `{text}`"), help);
+    }
+    range
 }
 
 fn read_runtime(table: Table<'_, '_>, name: &ServiceName, mark: Mark) -> Option<Runtime> {
@@ -552,5 +588,11 @@ fn name_at(reader: Reader<'_>, key: &str, node: &Node) -> Option<At<ProjectName>
 
 /// Parses a name and reports one that breaks its rules.
 pub(super) fn name<T: FromStr<Err = crate::name::NameError>>(reader: Reader<'_>, mark: Mark, text: &str) -> Option<T> {
-    text.parse().map_err(|error: crate::name::NameError| reader.fail(mark, error.to_string())).ok()
+    let parsed = text.parse().map_err(|error: crate::name::NameError| reader.fail(mark, error.to_string())).ok();
+    if parsed.is_some() && text.contains('#') {
+        let help = "replicas have such names by themselves: `scale = 3`";
+        reader.fail_with(mark, format!("the name `{text}` may not hold a `#`"), help);
+        return None;
+    }
+    parsed
 }

@@ -30,8 +30,8 @@ pub use dotenv::EnvFile;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use service::{
-    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, OnTimeout, Ready,
-    ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
+    DEFAULT_DEBOUNCE, DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE, Dependency, HealthAction, Liveness, MAX_SCALE,
+    OnTimeout, Ready, ReadyProbe, Restart, RestartPolicy, Service, Until, Watch,
 };
 pub use source::{At, Place};
 

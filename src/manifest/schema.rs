@@ -75,6 +75,12 @@ struct Service {
     /// Whether devctl listens on `port` itself and hands the socket over as systemd does (`LISTEN_FDS`), so that a
     /// restart refuses no connection. Not on Windows. Default: false.
     listen: Option<bool>,
+    /// How many of it run at once, each with a `PORT` of its own. Default: 1.
+    #[schemars(range(min = 1, max = 100))]
+    scale: Option<u32>,
+    /// Where further replicas get their ports from: `8100-8199`. Default: the ports after `port`.
+    #[schemars(regex(pattern = r"^[0-9]+-[0-9]+$"))]
+    port_range: Option<String>,
     /// Groups to select it by: `--api-only` selects `api`, `--ws-only` selects `ws`.
     groups: Option<Vec<String>>,
     /// What must be up before it starts: a list (which must be ready), or service = condition.

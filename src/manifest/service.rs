@@ -1,5 +1,6 @@
 //! A host program as `devctl.toml` describes it, and the words it shares with the stack: conditions, restart, time limits.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct Service {
     pub stop_grace: Duration,
     /// Whether it runs in a terminal of its own.
     pub pty: bool,
+    /// How many of it run at once.
+    pub scale: u32,
+    /// Where further replicas get their ports from; the ports after `port` where nothing is said.
+    pub port_range: Option<RangeInclusive<u16>>,
     /// Whether devctl listens on the port and hands the socket over.
     pub listen: bool,
     /// What is watched for changes, where something is.
@@ -153,6 +158,9 @@ pub struct Watch {
     /// Whether there is something to build before the restart.
     pub build: bool,
 }
+
+/// How many of one program may run at once: far beyond any use, and few enough for a slip of the finger.
+pub const MAX_SCALE: u32 = 100;
 
 /// How long no further change must come where nothing is said.
 pub const DEFAULT_DEBOUNCE: Duration = Duration::from_millis(300);

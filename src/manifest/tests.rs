@@ -136,6 +136,29 @@ watch = "src"
 [services.last]
 command = "x"
 watch = { paths = [], debounce = "1s" }
+
+[services."api#2"]
+command = "x"
+
+[services.many]
+command = "x"
+scale = 0
+port_range = "8100-8199"
+listen = true
+pty = "yes"
+
+[services.more]
+command = "x"
+port = 8002
+scale = 101
+port_range = "8199-8100"
+
+[services.most]
+command = "x"
+port = 8003
+scale = "3"
+port_range = 8100
+depends_on = ["api#2"]
 "#;
     insta::assert_snapshot!(shown_problems(&[("devctl.toml", toml)]));
 }

@@ -1,6 +1,7 @@
 //! Why no stack can be made of a manifest and a selection, each of them right by itself.
 
 use crate::advice::{Advice, Blame};
+use crate::manifest::MAX_SCALE;
 use crate::manifest::suggest::{choices, closest, listed};
 use crate::name::ServiceName;
 
@@ -63,6 +64,44 @@ pub enum ResolveError {
         /// The port in the container.
         target: u16,
     },
+    /// A replica was named where a service is meant.
+    #[error("`{name}` is a replica of `{}`", .name.base())]
+    Replica {
+        /// What was asked for.
+        name: ServiceName,
+    },
+    /// A number of replicas that cannot be.
+    #[error("`{service}` cannot run {scale} times at once")]
+    Scale {
+        /// The service.
+        service: ServiceName,
+        /// What was asked for.
+        scale: u32,
+    },
+    /// A container was asked for more than once.
+    #[error("`{service}` is a container, and only programs of the host have replicas yet")]
+    ScaledContainer {
+        /// The container.
+        service: ServiceName,
+    },
+    /// Replicas that would all be asked on one port.
+    #[error("the replicas of `{service}` would all be asked on port {port}")]
+    SharedCheck {
+        /// The service.
+        service: ServiceName,
+        /// The port that its check names.
+        port: u16,
+    },
+    /// No port is left for a replica.
+    #[error("there is no free port for `{service}` between {first} and {last}")]
+    NoFreePort {
+        /// The replica.
+        service: ServiceName,
+        /// The first port that was looked at.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
     /// Two selected services that listen on the same port.
     #[error("`{first}` and `{second}` both listen on port {port}")]
     PortTwice {
@@ -105,6 +144,11 @@ impl Advice for ResolveError {
             | Self::NoEmbedded { .. }
             | Self::NotEmbeddable { .. }
             | Self::NoPort { .. }
+            | Self::Replica { .. }
+            | Self::Scale { .. }
+            | Self::ScaledContainer { .. }
+            | Self::SharedCheck { .. }
+            | Self::NoFreePort { .. }
             | Self::PortTwice { .. } => Blame::Configuration,
         }
     }
@@ -144,6 +188,21 @@ impl Advice for ResolveError {
             Self::NoPort { target, .. } => vec![
                 format!("publish it in the Compose file: `ports: [\"127.0.0.1:{target}:{target}\"]`"),
                 "run it on a Docker Engine: `--driver docker`".to_owned(),
+            ],
+            Self::Replica { name } => {
+                vec![format!("name the service, all of whose replicas run: `{}`", name.base())]
+            }
+            Self::Scale { service, scale: 0 } => vec![format!("stop it: `devctl stop {service}`")],
+            Self::Scale { .. } => vec![format!("choose a number from 1 to {MAX_SCALE}")],
+            Self::ScaledContainer { service } => {
+                vec![format!("leave `{service}` out of `--scale`, or describe it a second time in the Compose file")]
+            }
+            Self::SharedCheck { .. } => {
+                vec!["let its checks ask its own port: `tcp = true`, `http`, or an `exec` with `${PORT}`".to_owned()]
+            }
+            Self::NoFreePort { service, .. } => vec![
+                format!("name other ports for `{0}` in devctl.toml: `port_range = \"8100-8199\"`", service.base()),
+                format!("or run fewer of `{}`", service.base()),
             ],
             Self::PortTwice { second, .. } => {
                 vec![format!("give `{second}` another port, or start only one of the two")]

@@ -12,9 +12,11 @@ mod hash;
 mod known;
 mod mask;
 mod programs;
+mod replicas;
 mod resolve;
 mod select;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub use crate::manifest::{HealthAction, OnTimeout, Restart, RestartPolicy, Until
 pub use describe::describe;
 pub use error::ResolveError;
 pub use mask::{mask, mask_variable};
+pub use replicas::assign_ports;
 pub use resolve::resolve;
 
 /// A limit for tasks, which have none of their own: a pull takes as long as the line needs, a build as the compiler.
@@ -179,6 +182,11 @@ pub struct Selection {
     pub no_deps: bool,
     /// Active Compose profiles.
     pub profiles: Vec<String>,
+    /// How many of a program run at once, where that is not what `scale` in `devctl.toml` says.
+    pub scale: BTreeMap<ServiceName, u32>,
+    /// The ports of replicas but the first, which has the declared one. What is there is kept, so that a replica that
+    /// runs keeps its port; [`assign_ports`] adds what is missing.
+    pub ports: BTreeMap<ServiceName, u16>,
 }
 
 impl Selection {

@@ -30,32 +30,42 @@ pub(super) struct Environment<'a> {
     pub(super) shell: &'a BTreeMap<String, String>,
 }
 
-/// The nodes of a program.
+/// What stands for a program's port in its command, its arguments, its environment and its checks: a replica that takes
+/// its port by an option could not be told it otherwise.
+const PORT: &str = "${PORT}";
+
+/// The nodes of a program, or of one of its replicas. All replicas run what is built once.
 pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec<Need>) -> Vec<Node> {
     let env = environment.of(service);
+    let port = env.get("PORT").filter(|_| service.port.is_some()).map(|var| var.value.clone());
+    let fill = |text: &String| port.as_ref().map_or_else(|| text.clone(), |port| text.replace(PORT, port));
+    let fill_all = |words: &[String]| words.iter().map(fill).collect::<Vec<_>>();
     let mut nodes = Vec::new();
     let mut service_needs = Vec::new();
     let program = match service.runtime {
         Runtime::Rust => {
+            let base = service.name.base();
             let build = BuildSpec {
-                service: service.name.clone(),
+                service: base.clone(),
                 runtime: service.runtime,
                 dir: service.dir.clone(),
                 bin: service.bin.clone(),
                 env: env.clone(),
             };
-            let id = NodeId::Build(service.name.clone());
+            let id = NodeId::Build(base.clone());
             service_needs.push(Need::new(id.clone(), Until::Completed));
-            nodes.push(task(id, Work::Build(build)));
+            if service.name == base {
+                nodes.push(task(id, Work::Build(build)));
+            }
             Program::Built
         }
-        Runtime::Exec => Program::Argv(service.command.clone().unwrap_or_default()),
+        Runtime::Exec => Program::Argv(fill_all(service.command.as_deref().unwrap_or_default())),
     };
     service_needs.extend(needs);
     let spec = Spec {
         service: service.name.clone(),
         program,
-        args: service.args.clone(),
+        args: fill_all(&service.args),
         dir: service.dir.clone(),
         env,
         port: service.port,
@@ -67,10 +77,10 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
         id: NodeId::Service(service.name.clone()),
         work: Work::Process(spec),
         needs: service_needs,
-        probe: probe(service),
+        probe: probe(service).map(|probe| filled(probe, fill_all)),
         ready_timeout: service.ready.as_ref().map_or(DEFAULT_READY_TIMEOUT, |ready| ready.timeout),
         on_timeout: service.ready.as_ref().map_or(OnTimeout::default(), |ready| ready.on_timeout),
-        health: health(service),
+        health: health(service).map(|health| Health { probe: filled(health.probe, fill_all), ..health }),
         restart: service.restart,
         stop_grace: service.stop_grace,
         ports: service.port.map(|port| PortClaim { ip: IpAddr::from([127, 0, 0, 1]), port }).into_iter().collect(),
@@ -78,6 +88,14 @@ pub(super) fn nodes(environment: &Environment<'_>, service: &Service, needs: Vec
         watch: service.watch.clone(),
     });
     nodes
+}
+
+/// A probe with the port in its command, where it is one.
+fn filled(probe: probe::Spec, fill: impl Fn(&[String]) -> Vec<String>) -> probe::Spec {
+    match probe {
+        probe::Spec::Exec { argv, timeout } => probe::Spec::Exec { argv: fill(&argv), timeout },
+        other => other,
+    }
 }
 
 fn probe(service: &Service) -> Option<probe::Spec> {
@@ -139,6 +157,15 @@ impl Environment<'_> {
         for (name, var) in &mut env {
             if let Some(value) = self.shell.get(name) {
                 *var = EnvVar { value: value.clone(), source: EnvSource::Shell };
+            }
+        }
+        if let (Some(port), 2..) = (service.port, service.name.number()) {
+            // Whatever says `PORT` elsewhere means the first one.
+            env.insert("PORT".to_owned(), EnvVar { value: port.to_string(), source: EnvSource::Devctl });
+        }
+        if let Some(port) = env.get("PORT").filter(|_| service.port.is_some()).map(|var| var.value.clone()) {
+            for var in env.values_mut().filter(|var| var.source == EnvSource::Manifest) {
+                var.value = var.value.replace(PORT, &port);
             }
         }
         env

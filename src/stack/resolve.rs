@@ -7,7 +7,7 @@ use indexmap::{IndexMap, IndexSet};
 use super::containers::Project;
 use super::programs::{self, Environment};
 use super::select::select;
-use super::{Infra, Need, Node, PortClaim, ResolveError, Selection, Stack, Until, embedded, graph};
+use super::{Infra, Need, Node, PortClaim, ResolveError, Selection, Stack, Until, embedded, graph, replicas};
 use crate::driver::{Work, docker};
 use crate::manifest::Manifest;
 use crate::name::{NodeId, ServiceName};
@@ -28,7 +28,7 @@ pub fn resolve(
     let mut nodes: IndexMap<NodeId, Node> = IndexMap::new();
     for container in containers() {
         let needs = container.depends_on.iter().map(|need| (&need.on, need.until, need.restart));
-        let needs = kept_needs(needs, &selected);
+        let needs = kept_needs(needs, &selected, |on| vec![on.clone()]);
         let added = match infra {
             Infra::Docker => project.nodes(container, needs),
             Infra::Embedded => embedded::nodes(&manifest.root, container, needs)?,
@@ -39,24 +39,36 @@ pub fn resolve(
         }
     }
     let environment = Environment { manifest, selection, shell };
+    let ports = replicas::ports(manifest, selection, &|_| true)?;
+    let all_of = |on: &ServiceName| match manifest.services.get(on) {
+        Some(program) => replicas::names(program, selection).collect(),
+        None => vec![on.clone()],
+    };
     for program in manifest.services.values().filter(|program| selected.contains(&program.name)) {
-        let needs = kept_needs(program.depends_on.iter().map(|need| (&need.on, need.until, need.restart)), &selected);
-        for node in programs::nodes(&environment, program, needs) {
-            add(&mut nodes, node);
+        let needs = program.depends_on.iter().map(|need| (&need.on, need.until, need.restart));
+        let needs = kept_needs(needs, &selected, all_of);
+        for name in replicas::names(program, selection) {
+            let replica = replicas::replica(program, name, &ports)?;
+            for node in programs::nodes(&environment, &replica, needs.clone()) {
+                add(&mut nodes, node);
+            }
         }
     }
     check_ports(&nodes)?;
     Ok(Stack { project: manifest.project.clone(), root: manifest.root.clone(), nodes: graph::order(nodes) })
 }
 
-/// The needs on services of this run; what others would bring is theirs to bring.
+/// The needs on services of this run, on all replicas of each; what others would bring is theirs to bring.
 fn kept_needs<'a>(
     needs: impl Iterator<Item = (&'a ServiceName, Until, bool)>,
     selected: &IndexSet<&ServiceName>,
+    all_of: impl Fn(&ServiceName) -> Vec<ServiceName>,
 ) -> Vec<Need> {
     needs
         .filter(|(on, ..)| selected.contains(on))
-        .map(|(on, until, restart)| Need { on: NodeId::Service(on.clone()), until, restart })
+        .flat_map(|(on, until, restart)| {
+            all_of(on).into_iter().map(move |on| Need { on: NodeId::Service(on), until, restart })
+        })
         .collect()
 }
 

@@ -81,6 +81,9 @@ pub(super) fn is_active(container: &Container, selection: &Selection) -> bool {
 fn check_names(manifest: &Manifest, selection: &Selection) -> Result<(), ResolveError> {
     let containers = &manifest.compose.services;
     for name in &selection.services {
+        if name.number() > 1 && manifest.services.contains_key(&name.base()) {
+            return Err(ResolveError::Replica { name: name.clone() });
+        }
         if !containers.contains_key(name) && !manifest.services.contains_key(name) {
             let known = containers.keys().chain(manifest.services.keys()).cloned().collect();
             return Err(ResolveError::UnknownService { name: name.clone(), known });

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ use crate::error::Error;
 use crate::event::Action;
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{NodeId, RunId, ServiceName};
+use crate::os::ports;
 use crate::plan::{self, Dead, Now, Plan, Renewal};
 use crate::report;
 use crate::scaffold::env_file;
-use crate::stack::{self, Infra, PortClaim, Stack};
+use crate::stack::{self, Infra, PortClaim, ResolveError, Selection, Stack};
 use crate::state::StateDir;
 use crate::state::guardian_log::Deed;
 use crate::state::lock::{Attempt, Holder, Lock};
@@ -175,7 +177,7 @@ pub(super) async fn survey(
         infrastructure(manifest, settings, env).await?;
     let stack = match kind {
         Infra::Docker => stack,
-        Infra::Embedded | Infra::Expected => stack::resolve(manifest, &settings.selection, kind, env)
+        Infra::Embedded | Infra::Expected => resolve(manifest, &settings.selection, kind, env)
             // Whoever did not ask for this driver has to be told how it came to be taken.
             .map_err(|error| {
                 Error::from(error).note(match passed_over {
@@ -349,6 +351,18 @@ pub(super) fn nothing_to_run(manifest: &Manifest) -> Error {
     }
 }
 
+/// The stack of this run. Replicas get ports that are free now.
+fn resolve(
+    manifest: &Manifest,
+    selection: &Selection,
+    infra: Infra,
+    env: &BTreeMap<String, String>,
+) -> Result<Stack, ResolveError> {
+    let mut selection = selection.clone();
+    stack::assign_ports(manifest, &mut selection, |port| ports::is_free(Ipv4Addr::LOCALHOST.into(), port))?;
+    stack::resolve(manifest, &selection, infra, env)
+}
+
 /// What stands behind the containers of the stack.
 struct Infrastructure {
     kind: Infra,
@@ -367,7 +381,7 @@ async fn infrastructure(
     settings: &Settings,
     env: &BTreeMap<String, String>,
 ) -> Result<Infrastructure, Error> {
-    let stack = stack::resolve(manifest, &settings.selection, Infra::Docker, env)?;
+    let stack = resolve(manifest, &settings.selection, Infra::Docker, env)?;
     if stack.services().next().is_none() {
         return Err(nothing_to_run(manifest));
     }

@@ -173,7 +173,7 @@ impl Supervisor {
         let mut nodes = Vec::new();
         for name in services {
             let before = nodes.len();
-            let mine = |other: &&ServiceName| *other == name || other.replica_of() == Some(name.as_str());
+            let mine = |other: &&ServiceName| *other == name || other.base() == *name;
             nodes.extend(known.iter().filter(mine).cloned().map(NodeId::Service));
             if nodes.len() == before {
                 let known = known.iter().map(ToString::to_string).collect();

@@ -69,10 +69,7 @@ async fn react(supervisor: &Supervisor, watcher: &Watcher, change: Change) {
         Change::Service { service, paths, more } => {
             let (nodes, build, dir) = {
                 let current = supervisor.current.lock().await;
-                let mine = |id: &NodeId| {
-                    id.service() == Some(&service)
-                        || id.service().and_then(ServiceName::replica_of) == Some(service.as_str())
-                };
+                let mine = |id: &NodeId| id.service().is_some_and(|name| name.base() == service);
                 let steps = current.plan.steps.iter().map(|step| &step.node);
                 let steps = steps.filter(|node| matches!(node.id, NodeId::Service(_)) && mine(&node.id));
                 let nodes: Vec<NodeId> = steps.clone().map(|node| node.id.clone()).collect();
@@ -111,7 +108,7 @@ fn wanted(current: &Current) -> (Vec<Watched>, Vec<PathBuf>) {
     let watched = current.plan.steps.iter().filter_map(|step| {
         let (NodeId::Service(name), Some(watch)) = (&step.node.id, &step.node.watch) else { return None };
         let Work::Process(spec) = &step.node.work else { return None };
-        if name.replica_of().is_some() {
+        if name.number() > 1 {
             return None;
         }
         let watched = Watched {

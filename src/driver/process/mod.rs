@@ -138,7 +138,7 @@ impl Processes {
         let mut argv = match &spec.program {
             Program::Argv(argv) => argv.clone(),
             Program::Built => {
-                let built = self.built().get(&spec.service).cloned();
+                let built = self.built().get(&spec.service.base()).cloned();
                 let path = built.ok_or_else(|| Error::NotBuilt { service: spec.service.to_string() })?;
                 vec![path.to_string_lossy().into_owned()]
             }
@@ -156,7 +156,7 @@ impl Processes {
             Some(_) if cfg!(not(unix)) => {
                 return Err(Error::Unsupported { service: spec.service.to_string(), what: "listen" });
             }
-            Some(port) => Some((self.inner.sockets.of(&spec.service, port)?, spec.service.to_string())),
+            Some(port) => Some((self.inner.sockets.of(&spec.service, port)?, spec.service.base().to_string())),
             None => None,
         };
         self.run(launch, Extras { terminal: spec.pty, socket }, cx).await

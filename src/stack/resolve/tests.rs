@@ -14,7 +14,7 @@ use crate::driver::embedded::Server;
 use crate::driver::process::{EnvSource, Program};
 use crate::manifest;
 use crate::probe;
-use crate::stack::{OnTimeout, RestartPolicy, describe};
+use crate::stack::{OnTimeout, RestartPolicy, assign_ports, describe};
 
 fn project(toml: &str, compose: &str) -> (TempDir, Manifest) {
     let folder = tempfile::tempdir().unwrap();
@@ -166,6 +166,7 @@ fn selections_bring_what_they_need_and_no_more() {
         groups: strings(groups),
         no_deps,
         profiles: strings(profiles),
+        ..Selection::default()
     };
     for (selection, expected) in [
         (select(&[], &[], false, &[]), &["db", "redis", "api", "gateway"][..]),
@@ -458,6 +459,132 @@ services:
     }
 }
 
+const SCALED: &str = r#"
+[services.api]
+runtime = "rust"
+port = 9000
+scale = 3
+args = ["--listen", "127.0.0.1:${PORT}"]
+env = { URL = "http://localhost:${PORT}/", PORT = "9000" }
+depends_on = ["db"]
+ready = { http = "/ready" }
+health = { exec = "check ${PORT} $PORT" }
+[services.worker]
+command = "work ${PORT}"
+scale = 2
+depends_on = { api = { until = "started", restart = true } }
+[services.web]
+command = "web --port ${PORT}"
+port = 9002
+port_range = "9100-9101"
+"#;
+const WITH_DB: &str = "services:\n  db: {image: postgres, ports: [\"127.0.0.1:9001:5432\"]}\n";
+
+#[test]
+fn replicas_are_nodes_of_their_own_and_share_what_is_built() {
+    let (_folder, manifest) = project(SCALED, WITH_DB);
+    let stack = stack_of(&manifest, &Selection::default(), Infra::Expected).unwrap();
+    insta::assert_snapshot!(outline(&stack), @r"
+    db [postgres]
+    build api
+    api [http] <- build api (Completed), db (Ready)
+    api#2 [http] <- build api (Completed), db (Ready)
+    api#3 [http] <- build api (Completed), db (Ready)
+    worker <- api (Started), api#2 (Started), api#3 (Started)
+    worker#2 <- api (Started), api#2 (Started), api#3 (Started)
+    web [tcp]
+    ");
+    // 9001 is the database's, 9002 is web's.
+    let addresses: Vec<_> = ["api", "api#2", "api#3"].iter().map(|name| &service(&stack, name).addresses[0]).collect();
+    assert_eq!(addresses, ["http://localhost:9000", "http://localhost:9003", "http://localhost:9004"]);
+    let third = service(&stack, "api#3");
+    assert_eq!(
+        third.probe,
+        Some(probe::Spec::Http { host: "127.0.0.1".to_owned(), port: 9004, path: "/ready".to_owned() })
+    );
+    let health = &third.health.as_ref().unwrap().probe;
+    assert!(
+        matches!(health, probe::Spec::Exec { argv, .. } if *argv == strings(&["check", "9004", "$PORT"])),
+        "{health:?}"
+    );
+    let spec = process(&stack, "api#3");
+    assert_eq!((spec.port, &spec.args), (Some(9004), &strings(&["--listen", "127.0.0.1:9004"])));
+    let value = |name: &str| (spec.env[name].value.as_str(), &spec.env[name].source);
+    assert_eq!(value("PORT"), ("9004", &EnvSource::Devctl));
+    assert_eq!(value("URL"), ("http://localhost:9004/", &EnvSource::Manifest));
+    let first = process(&stack, "api");
+    assert_eq!((first.env["PORT"].value.as_str(), &first.env["PORT"].source), ("9000", &EnvSource::Manifest));
+    // Without a port there is nothing to put in.
+    assert_eq!(process(&stack, "worker#2").program, Program::Argv(strings(&["work", "${PORT}"])));
+}
+
+#[test]
+fn the_number_of_replicas_is_chosen_at_run_time_and_those_that_run_keep_their_ports() {
+    let (_folder, manifest) = project(SCALED, WITH_DB);
+    let scale = |pairs: &[(&str, u32)]| pairs.iter().map(|(name, n)| (name.parse().unwrap(), *n)).collect();
+    let ports = |selection: &Selection| -> Vec<_> {
+        selection.ports.iter().map(|(name, port)| (name.to_string(), *port)).collect()
+    };
+    let mut selection = Selection { scale: scale(&[("api", 4), ("web", 3)]), ..Selection::default() };
+    selection.ports.insert("api#3".parse().unwrap(), 9777);
+    selection.ports.insert("gone#2".parse().unwrap(), 9778);
+    assign_ports(&manifest, &mut selection, |port| port != 9003).unwrap();
+    let owned =
+        |pairs: &[(&str, u16)]| pairs.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect::<Vec<_>>();
+    assert_eq!(
+        ports(&selection),
+        owned(&[("api#2", 9004), ("api#3", 9777), ("api#4", 9005), ("web#2", 9100), ("web#3", 9101)])
+    );
+    // Nothing is free any more; who has a port keeps it.
+    selection.scale = scale(&[("api", 3), ("web", 2)]);
+    assign_ports(&manifest, &mut selection, |_| false).unwrap();
+    assert_eq!(ports(&selection), owned(&[("api#2", 9004), ("api#3", 9777), ("web#2", 9100)]));
+    let stack = stack_of(&manifest, &selection, Infra::Expected).unwrap();
+    assert_eq!(process(&stack, "web#2").program, Program::Argv(strings(&["web", "--port", "9100"])));
+    // A port that another service declares by now is not kept.
+    selection.ports.insert("web#2".parse().unwrap(), 9000);
+    assign_ports(&manifest, &mut selection, |_| true).unwrap();
+    assert_eq!(selection.ports[&"web#2".parse::<ServiceName>().unwrap()], 9100);
+}
+
+#[test]
+fn replicas_that_cannot_be_say_why_and_what_to_do() {
+    let fixed = "[services.fixed]\ncommand = \"a\"\nport = 9500\nready = { tcp = 9501 }\n";
+    let (_folder, manifest) = project(&format!("{SCALED}{fixed}"), WITH_DB);
+    let told = |selection: &Selection| {
+        let error = stack_of(&manifest, selection, Infra::Expected).unwrap_err();
+        format!("{error}\n  {}", error.hints().join("\n  "))
+    };
+    let scaled = |name: &str, n: u32| Selection { scale: [(name.parse().unwrap(), n)].into(), ..Selection::default() };
+    let all = [
+        told(&scaled("db", 2)),
+        told(&scaled("apy", 2)),
+        told(&scaled("api", 0)),
+        told(&scaled("api", 101)),
+        told(&scaled("web", 4)),
+        told(&scaled("fixed", 2)),
+        told(&Selection { services: names(&["api#2"]), ..Selection::default() }),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    `db` is a container, and only programs of the host have replicas yet
+      leave `db` out of `--scale`, or describe it a second time in the Compose file
+    there is no service `apy`
+      did you mean `api`?
+      there are `api`, `worker`, `web`, `fixed`
+    `api` cannot run 0 times at once
+      stop it: `devctl stop api`
+    `api` cannot run 101 times at once
+      choose a number from 1 to 100
+    there is no free port for `web#4` between 9100 and 9101
+      name other ports for `web` in devctl.toml: `port_range = "8100-8199"`
+      or run fewer of `web`
+    the replicas of `fixed` would all be asked on port 9501
+      let its checks ask its own port: `tcp = true`, `http`, or an `exec` with `${PORT}`
+    `api#2` is a replica of `api`
+      name the service, all of whose replicas run: `api`
+    "#);
+}
+
 #[test]
 fn supervision_comes_with_the_nodes_and_is_described() {
     let toml = r#"
@@ -517,6 +644,38 @@ services:
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+    #[test]
+    fn no_two_replicas_share_a_port_and_none_moves(
+        first in proptest::collection::vec(1_u32..6, 3), second in proptest::collection::vec(1_u32..6, 3),
+        busy in proptest::collection::btree_set(7000_u16..7030, 0..12),
+    ) {
+        let toml: String = (0..3).fold(String::new(), |mut toml, n| {
+            writeln!(toml, "[services.s{n}]\ncommand = \"a\"\nport = {}", 7000 + n).unwrap();
+            toml
+        });
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("devctl.toml"), format!("[project]\nname = \"p\"\n{toml}")).unwrap();
+        let manifest = manifest::load(folder.path(), &BTreeMap::new()).unwrap();
+        let scale = |counts: &[u32]| -> BTreeMap<ServiceName, u32> {
+            counts.iter().enumerate().map(|(n, count)| (format!("s{n}").parse().unwrap(), *count)).collect()
+        };
+        let mut selection = Selection { scale: scale(&first), ..Selection::default() };
+        assign_ports(&manifest, &mut selection, |port| !busy.contains(&port)).unwrap();
+        let before = selection.ports.clone();
+        proptest::prop_assert!(before.values().all(|port| !busy.contains(port)));
+        selection.scale = scale(&second);
+        assign_ports(&manifest, &mut selection, |port| !busy.contains(&port)).unwrap();
+        for (name, port) in &selection.ports {
+            proptest::prop_assert!(before.get(name).is_none_or(|earlier| earlier == port), "{} moved", name);
+        }
+        let stack = stack_of(&manifest, &selection, Infra::Docker).unwrap();
+        let expected: u32 = second.iter().sum();
+        let ports: std::collections::BTreeSet<_> =
+            stack.nodes().flat_map(|node| node.ports.iter().map(|claim| claim.port)).collect();
+        proptest::prop_assert_eq!(ports.len(), expected as usize);
+        proptest::prop_assert_eq!(stack.services().count(), expected as usize);
+    }
 
     #[test]
     fn needs_are_met_in_order_or_their_circle_is_told(edges in proptest::collection::vec((0_usize..6, 0_usize..6), 0..10)) {
