@@ -15,6 +15,7 @@ pub(super) use child::{Exec, Failure};
 /// A socket that listens, and whose connections are taken by others.
 #[derive(Debug)]
 pub struct Socket {
+    #[cfg_attr(not(unix), expect(dead_code, reason = "held open; nothing is handed over there"))]
     listener: TcpListener,
     address: SocketAddr,
 }
