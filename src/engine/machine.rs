@@ -89,6 +89,8 @@ pub enum Effect {
     Kill(NodeId, Life),
     /// Take it back.
     Undo(NodeId, Life),
+    /// Let go of what is held for the next start of a workload: there will be none soon.
+    Release(NodeId),
     /// Say so when the time is over.
     Arm(NodeId, Epoch, Duration),
     /// Tell the outside.

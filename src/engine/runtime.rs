@@ -303,6 +303,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
             }
             Effect::Kill(id, life) => self.with_control(id, life, |control| control.kill()),
             Effect::Undo(id, life) => self.undo(id, life),
+            Effect::Release(id) => self.release(&id),
             Effect::Arm(id, epoch, delay) => self.timers.push(Reverse((clock::now() + delay, id, epoch))),
             Effect::Emit(event) => self.emit(event),
             Effect::Verify => self.verify(),
@@ -468,6 +469,18 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
             };
             let _ = tell.send(Message::Report(id, life, report));
         });
+    }
+
+    /// Lets go of the socket that is held for a program's next start.
+    fn release(&mut self, id: &NodeId) {
+        let step = self.step(id);
+        if matches!(step.node.work, Work::Process(_)) {
+            let drivers = Arc::clone(&self.runtime.drivers);
+            tokio::spawn(async move {
+                // Nothing of it is left behind, so nothing can fail.
+                let _ = drivers.undo(&step.node.work).await;
+            });
+        }
     }
 
     fn verify(&mut self) {

@@ -15,8 +15,8 @@ use super::outlet::Outlet;
 use super::{Settings, prepare};
 use crate::control::wire::{self, Change, Mode, Phase, Refusal, Reply, State, Status, What};
 use crate::control::{self, EventLog};
-use crate::driver::Drivers;
 use crate::driver::guardian::{Guardian, Watch};
+use crate::driver::{Drivers, Work};
 use crate::engine::command::Command;
 use crate::engine::runtime::Request;
 use crate::error::Error;
@@ -231,8 +231,23 @@ impl Supervisor {
     }
 
     async fn scale(&self, seq: u64, service: ServiceName, replicas: u32) -> Result<Reply, Refusal> {
-        let _ = (seq, replicas);
-        Err(conflict(&format!("`{service}` cannot be scaled yet"), "later"))
+        let mut current = self.current.lock().await;
+        let service = service.base();
+        let known = self.names();
+        if !known.iter().any(|name| name.base() == service) {
+            let known = known.iter().map(ToString::to_string).collect();
+            return Err(Refusal::NoService { name: service.to_string(), known });
+        }
+        if replicas == 0 {
+            return Err(Refusal::Invalid {
+                message: format!("`{service}` cannot run 0 times"),
+                hints: vec![format!("`devctl stop {service}` stops it")],
+            });
+        }
+        let mut settings = current.settings.clone();
+        settings.selection.scale.insert(service, replicas);
+        let env = current.env.clone();
+        self.go_over(seq, &mut current, settings, env).await
     }
 
     /// Goes over to what the files say now. Without `asked` for the services that run.
@@ -263,9 +278,11 @@ impl Supervisor {
         &self,
         seq: u64,
         current: &mut Current,
-        settings: Settings,
+        mut settings: Settings,
         env: BTreeMap<String, String>,
     ) -> Result<Reply, Refusal> {
+        // A replica that runs keeps its port.
+        settings.selection.ports = replica_ports(&current.plan);
         let manifest = manifest::load(&self.root, &env).map_err(|problems| refused(&Error::problems(problems)))?;
         let survey =
             prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
@@ -290,6 +307,15 @@ impl Supervisor {
         let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });
         Ok(Reply { seq, changes, notes: Vec::new() })
     }
+}
+
+/// The ports of the replicas that run, but for the first ones, whose ports are declared.
+fn replica_ports(plan: &Plan) -> BTreeMap<ServiceName, u16> {
+    let port = |step: &plan::Step| match (&step.node.id, &step.node.work) {
+        (NodeId::Service(name), Work::Process(spec)) if name.number() > 1 => Some((name.clone(), spec.port?)),
+        (_, _) => None,
+    };
+    plan.steps.iter().filter_map(port).collect()
 }
 
 fn changes(renewal: &Renewal) -> Vec<Change> {

@@ -288,7 +288,10 @@ impl Machine {
         entry.told_waiting.clear();
         entry.hurry = false;
         match then {
-            Then::Stay => entry.enter(Phase::Stopped),
+            Then::Stay => {
+                entry.enter(Phase::Stopped);
+                self.out.push(Effect::Release(id.clone()));
+            }
             Then::Again => entry.enter(Phase::Waiting),
             Then::Replace(spec) => {
                 let Entry { life, epoch, .. } = *entry;
@@ -308,6 +311,7 @@ impl Machine {
                     self.out.push(Effect::Undo(id.clone(), life));
                 } else {
                     entry.enter(Phase::Gone);
+                    self.out.push(Effect::Release(id.clone()));
                 }
             }
         }

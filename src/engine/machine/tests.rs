@@ -726,7 +726,7 @@ impl World {
                 self.pending.push(Input::Report(id, life, Report::Canceled));
             }
             Effect::Probe(id, life) => self.pending.push(Input::Report(id, life, Report::Ready)),
-            Effect::Watch(..) => {}
+            Effect::Watch(..) | Effect::Release(_) => {}
             Effect::Stop(id, life, _) => {
                 assert!(self.specs[&id].action != Action::Keep, "{id} ran before and must be left alone");
                 self.pending.push(Input::Report(id, life, exit()));
