@@ -97,13 +97,16 @@ async fn take_down(watch: &Watch, env: &BTreeMap<String, String>) {
         left: swept.left,
         ..Deed::default()
     };
+    let processes_only = deed.left.len();
     match engine {
         None => {}
         Some(Ok(_)) if watch.spare => {}
         Some(Ok(engine)) => remove(&engine, watch, record.as_ref(), &mut deed).await,
         Some(Err(away)) => deed.left.push(format!("perhaps containers and networks: {away}")),
     }
-    let claims = record.as_ref().map(|record| ports(record, watch.spare)).unwrap_or_default();
+    // A container that is left holds its ports itself.
+    let containers_gone = !watch.spare && deed.left.len() == processes_only;
+    let claims = record.as_ref().map(|record| ports(record, containers_gone)).unwrap_or_default();
     deed.left.extend(claim::still_held(claims, None).await);
     deed.elapsed_ms = millis(clock::now().duration_since(began));
     if there {
@@ -139,10 +142,11 @@ async fn hold(state: &StateDir, watch: &Watch) -> Hold {
     }
 }
 
-/// The ports that services of the run listened on, but for those of containers that live on.
-fn ports(record: &Record, spare: bool) -> Vec<Claim> {
+/// The ports that services of the run listened on and that should be free now: those of its containers only where
+/// these are gone.
+fn ports(record: &Record, containers_gone: bool) -> Vec<Claim> {
     let listened = record.services.iter().filter(|(_, service)| service.ours && service.ready_ms.is_some());
-    let ended = listened.filter(|(_, service)| !(spare && service.container.is_some()));
+    let ended = listened.filter(|(_, service)| containers_gone || service.container.is_none());
     ended
         .filter_map(|(name, service)| Some((name.parse::<ServiceName>().ok()?, service)))
         .flat_map(|(name, service)| service.ports.iter().map(move |port| (name.clone(), *port)))

@@ -137,6 +137,8 @@ struct Live {
     watch: Option<AbortHandle>,
     /// Whether the probe was ever satisfied.
     ready: bool,
+    /// Whether it is known to have ended.
+    stopped: bool,
     /// Asks it to stop, again and again.
     asking: Option<AbortHandle>,
 }
@@ -257,7 +259,8 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                 let live = self.live.entry(id.clone()).or_default();
                 match report {
                     Report::Ready => live.ready = true,
-                    Report::Exited(_) => {
+                    Report::Exited(ref exit) => {
+                        live.stopped = exit.lost.is_none();
                         live.stop_probing();
                         live.stop_asking();
                         live.control = None;
@@ -498,9 +501,10 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         });
     }
 
-    /// The ports that services of this run listened on. One that was never ready may have found its port taken.
+    /// The ports that services of this run listened on and that should be free now. One that was never ready may have
+    /// found its port taken; one whose end nobody saw is left itself.
     fn ports(&self) -> Vec<Claim> {
-        let listened = |id: &NodeId| self.live.get(id).is_some_and(|live| live.ready);
+        let listened = |id: &NodeId| self.live.get(id).is_some_and(|live| live.ready && live.stopped);
         let mut claims = Vec::new();
         for (id, step) in &self.steps {
             let NodeId::Service(service) = id else { continue };
