@@ -275,6 +275,8 @@ async fn supervise(args: &[String]) -> io::Result<ExitCode> {
     let run = RunId::from_random(u64::from(std::process::id()));
     let service = "stub".parse().map_err(io::Error::other)?;
     let hub = Hub::with_rotation(Some(PathBuf::from(logs)), Rotation { bytes: u64::MAX, files: 1 });
+    // A reader that never reads must cost the service nothing.
+    let _never_read = hub.subscribe(1024);
     let cx = StartContext {
         run: run.clone(),
         action: Action::Create,

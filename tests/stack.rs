@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{
-    Devctl, Engine, Finished, Infra, Project, Signal, get, get_json, processes_of_run, redis_ping, sql,
+    Devctl, Engine, Finished, Infra, Project, Signal, get, get_json, processes_of_run, redis_ping, sql, until,
     websocket_round_trip,
 };
 
@@ -528,4 +528,43 @@ fn a_database_that_somebody_restarts_stays_part_of_the_stack() {
     let at_the_end = finished.events.iter().skip_while(|event| !stopping(event));
     let mut lines = at_the_end.map(Value::to_string);
     assert!(lines.any(|line| line.contains("database system is shut down")), "{}", finished.told());
+}
+
+#[test]
+fn what_containers_print_while_no_devctl_runs_is_read_from_the_engine_and_merged() {
+    let Some(engine) = Engine::for_test() else { return };
+    let project = Project::with(
+        "[project]\nname = \"@name@\"\n\n[containers]\ncompose = [\"compose.yml\"]\n",
+        "name: @name@\nservices:\n  redis:\n    image: redis:7-alpine\n    environment: { API_TOKEN: not-for-logs }\n",
+    );
+    let stamp = |minute: u32| format!("2026-11-20T08:{minute:02}:00.000000Z");
+    // A file of an earlier run: of a program that is gone, and of the container.
+    let old = |text: &str| format!("{} O {text}\n", stamp(0));
+    project.write(".devctl/logs/api.log", &old("api of a run before"));
+    project.write(".devctl/logs/redis.log", &old("redis of a run before"));
+    let name = project.name();
+    let labels = ["project", "service", "oneoff", "config-hash", "container-number"]
+        .map(|label| format!("com.docker.compose.{label}"))
+        .into_iter()
+        .zip([name, "redis", "False", "none", "1"])
+        .map(|(label, value)| format!("--label={label}={value}"));
+    let container = format!("--name={name}-redis-1");
+    let mut args = vec!["run".to_owned(), "--detach".to_owned(), "--network=none".to_owned(), container];
+    args.extend(labels);
+    let script = "echo token not-for-logs; echo on stderr >&2; echo 'ERROR: the last'; exec sleep 600";
+    args.extend(["--entrypoint=/bin/sh", "redis:7-alpine", "-c", script].map(str::to_owned));
+    engine.docker(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines = until("the container prints", || {
+        let printed = project.printed(&["logs"]);
+        if printed.contains("the last") { Ok(printed) } else { Err(printed) }
+    });
+    let mut lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines[..2], ["api   | api of a run before", "redis | redis of a run before"]);
+    // The two streams of a container reach the engine on two ways.
+    lines[2..].sort_unstable();
+    assert_eq!(lines[2..], ["redis | ERROR: the last", "redis | on stderr", "redis | token ***"]);
+    assert_eq!(project.printed(&["logs", "--level", "error"]), "redis | ERROR: the last\n");
+    assert_eq!(project.printed(&["logs", "redis", "--grep", "^on", "--no-prefix"]), "on stderr\n");
+    assert_eq!(project.printed(&["logs", "--until", &stamp(1), "redis"]), "redis | redis of a run before\n");
+    assert_eq!(project.printed(&["logs", "-n", "1", "api"]), "api | api of a run before\n");
 }

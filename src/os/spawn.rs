@@ -273,7 +273,7 @@ mod linux {
     use super::Kill;
 
     pub(super) fn in_child(devctl: nix::unistd::Pid, on_our_death: Kill) -> io::Result<()> {
-        let number = super::super::process::number(on_our_death) as libc::c_int;
+        let number = crate::os::process::number(on_our_death) as libc::c_int;
         // SAFETY: plain system calls with plain numbers.
         unsafe {
             // Best effort: kernels before 5.11 don't know the call, and std opens everything close-on-exec anyway.
