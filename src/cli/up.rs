@@ -212,15 +212,19 @@ pub(super) async fn run(invocation: Invocation, context: Context, link: Option<L
     let Invocation { settings, dry_run, format, detach, wait } = invocation;
     let began = clock::now();
     let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let state = StateDir::of(&manifest.root);
     if dry_run {
-        output::print(&prepare::rehearsal(&manifest, &settings, &context.env).await?, context.color)?;
+        let text = match prepare::holder(&state)? {
+            Some(_) => joined::rehearse(&manifest, &settings, &context).await?,
+            None => prepare::rehearsal(&manifest, &settings, &context.env).await?,
+        };
+        output::print(&text, context.color)?;
         return Ok(0);
     }
     if manifest.services.is_empty() && manifest.compose.services.is_empty() {
         // Said before anything of this run is written into the project.
         return Err(prepare::nothing_to_run(&manifest));
     }
-    let state = StateDir::of(&manifest.root);
     if let Some(holder) = prepare::holder(&state)? {
         return joined::run(&manifest, &settings, &holder, joined::How { format, stay: !detach, wait }, &context).await;
     }

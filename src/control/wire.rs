@@ -329,6 +329,8 @@ pub struct Apply {
     pub env: BTreeMap<String, String>,
     /// Build again what is built.
     pub build: bool,
+    /// Only say what would change.
+    pub dry_run: bool,
 }
 
 /// How to take a stack down.

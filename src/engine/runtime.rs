@@ -426,7 +426,9 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                 let _ = tell.send(Message::Report(id.clone(), life, Report::Health(answer)));
             }
         });
-        live.watch = Some(task.abort_handle());
+        if let Some(before) = live.watch.replace(task.abort_handle()) {
+            before.abort();
+        }
     }
 
     /// Stops or kills a workload; a failure to do so is reported, success shows by its end.

@@ -1,14 +1,17 @@
 //! `devctl up` while the stack is up already: the difference is applied through the supervisor that runs it.
 
+use std::fmt::Write as _;
+
 use super::Settings;
 use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
 use crate::control::client::{Client, ClientError};
-use crate::control::wire::Apply;
+use crate::control::wire::{Apply, Change, Phase, Status, What};
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{DriverChoice, Manifest};
 use crate::report::Format;
+use crate::stack::Selection;
 use crate::state::lock::Holder;
 
 /// How much of it is wanted here.
@@ -31,27 +34,15 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<u8, Error> {
     let (client, status) = Client::connect(&manifest.root).await.map_err(|error| unreachable(error, holder))?;
-    if settings.driver.is_some() || settings.skip_docker || settings.timeout.is_some() {
-        return Err(Error::new(
-            Blame::Configuration,
-            format!("the stack is up (pid {}), and what runs it cannot be changed meanwhile", status.pid),
-        )
-        .hint("`devctl down` first, or leave `--driver`, `--skip-docker` and `--timeout` away"));
-    }
+    check(settings, &status)?;
     let selection = &settings.selection;
-    let reply = client
-        .apply(&Apply {
-            services: selection.services.clone(),
-            groups: selection.groups.clone(),
-            profiles: selection.profiles.clone(),
-            no_deps: selection.no_deps,
-            env: context.env.clone(),
-            build: false,
-        })
-        .await?;
+    let reply = client.apply(&wish(settings, context, false)).await?;
     if reply.changes.is_empty() {
         let text = format!("devctl (pid {}) runs it already, and nothing changed\n", status.pid);
         output::note(&text, context.color)?;
+        if !how.stay && status.phase == Phase::Up {
+            return Ok(0);
+        }
     }
     if !how.wait {
         return Ok(0);
@@ -59,6 +50,53 @@ pub(super) async fn run(
     let until = if how.stay { Until::Left } else { Until::Up };
     let follow = Follow { manifest, selection, format: how.format, until, from: reply.seq, ours: false };
     follow::run(&client, &status, follow, context).await
+}
+
+/// Says what another `up` would change, without a change.
+pub(super) async fn rehearse(manifest: &Manifest, settings: &Settings, context: &Context) -> Result<String, Error> {
+    let (client, status) = Client::connect(&manifest.root).await?;
+    check(settings, &status)?;
+    let reply = client.apply(&wish(settings, context, true)).await?;
+    let mut text = format!("{} is up (devctl, pid {})\n", manifest.project, status.pid);
+    if reply.changes.is_empty() {
+        text.push_str("`devctl up` would change nothing\n");
+        return Ok(text);
+    }
+    text.push_str("`devctl up` would\n");
+    for Change { service, what, why } in reply.changes {
+        let verb = match what {
+            What::Start => "start",
+            What::Stop => "stop",
+            What::Restart => "restart",
+            What::Remove => "remove",
+            What::Signal => "signal",
+            What::Nothing => continue,
+        };
+        let _ = match why {
+            Some(why) => writeln!(text, "  {verb:<8} {service}  {why}"),
+            None => writeln!(text, "  {verb:<8} {service}"),
+        };
+    }
+    Ok(text)
+}
+
+/// What runs the containers is decided once. Who wants none to be started (`--skip-docker`) gets those that run.
+fn check(settings: &Settings, status: &Status) -> Result<(), Error> {
+    let asked = match settings.driver {
+        None | Some(DriverChoice::Auto) => return Ok(()),
+        Some(DriverChoice::Docker) => "docker",
+        Some(DriverChoice::Embedded) => "embedded",
+    };
+    if asked == status.driver || status.driver == "none" {
+        return Ok(());
+    }
+    let message = format!("the stack is up with the driver {} (pid {}), not {asked}", status.driver, status.pid);
+    Err(Error::new(Blame::Configuration, message).hint("`devctl down` first, or leave `--driver` away"))
+}
+
+fn wish(settings: &Settings, context: &Context, dry_run: bool) -> Apply {
+    let Selection { services, groups, no_deps, profiles, scale: _, ports: _ } = settings.selection.clone();
+    Apply { services, groups, profiles, no_deps, env: context.env.clone(), build: false, dry_run }
 }
 
 /// A project that somebody holds and who does not answer: it is about to begin, or to end, or has no socket.

@@ -282,21 +282,10 @@ pub(super) async fn rehearsal(
     settings: &Settings,
     env: &BTreeMap<String, String>,
 ) -> Result<String, Error> {
-    let state = StateDir::of(&manifest.root);
-    let holder = Lock::holder(&state).map_err(|error| cannot_lock(state.path(), error))?;
     let survey = survey(manifest, settings, Dead::default(), env).await?;
     let mut text = report::headline(&manifest.project, survey.driver, &survey.why);
-    text.push('\n');
-    if let Some(holder) = &holder {
-        let _ = writeln!(text, "the stack is up (pid {}): this is what another `up` would find and do", holder.pid);
-    }
-    let _ = write!(text, "\n{}", survey.plan);
-    let obstacle = match holder {
-        // Its own programs have the ports, and another `up` would not get as far as that.
-        Some(holder) => Some(is_up(Some(&holder))),
-        None => check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await.err(),
-    };
-    if let Some(obstacle) = obstacle {
+    let _ = write!(text, "\n\n{}", survey.plan);
+    if let Err(obstacle) = check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await {
         let _ = write!(text, "\n`devctl up` would fail now:\n{}", obstacle.render());
     }
     Ok(text)

@@ -247,7 +247,7 @@ impl Supervisor {
         let mut settings = current.settings.clone();
         settings.selection.scale.insert(service, replicas);
         let env = current.env.clone();
-        self.go_over(seq, &mut current, settings, env).await
+        self.go_over(seq, &mut current, settings, env, false).await
     }
 
     /// Goes over to what the files say now. Without `asked` for the services that run.
@@ -255,21 +255,38 @@ impl Supervisor {
         let mut current = self.current.lock().await;
         let mut settings = current.settings.clone();
         let mut env = current.env.clone();
-        let mut build = false;
+        let (mut build, mut rehearse) = (false, false);
         if let Some(asked) = asked {
-            let wire::Apply { services, groups, profiles, no_deps, env: theirs, build: wants_build } = asked;
-            build = wants_build;
+            let wire::Apply { services, groups, profiles, no_deps, env: theirs, build: wants_build, dry_run } = asked;
+            build = wants_build && !dry_run;
+            rehearse = dry_run;
             if !theirs.is_empty() {
                 env = theirs;
             }
             settings.selection.add(services, groups, profiles, no_deps);
         }
-        let reply = self.go_over(seq, &mut current, settings, env).await?;
+        let reply = self.go_over(seq, &mut current, settings, env, rehearse).await?;
         if build {
             let nodes = self.names().into_iter().map(NodeId::Service).collect();
             self.send(Command::Restart { nodes, build: true, cause: "asked for".to_owned() });
         }
         Ok(reply)
+    }
+
+    /// What both plans have and what does not run: another plan is a reason to try it again.
+    fn idle(&self, plan: &Plan, renewal: &Renewal) -> Vec<Change> {
+        let (record, _) = self.outlet.now();
+        let is_idle = |name: &&ServiceName| {
+            let service = record.services.get(name.as_str());
+            service.is_some_and(|service| matches!(state_of(service), State::Failed | State::Stopped))
+        };
+        plan.steps
+            .iter()
+            .filter_map(|step| if let NodeId::Service(name) = &step.node.id { Some(name) } else { None })
+            .filter(|name| !renewal.added.contains(name) && !renewal.changed.contains(name))
+            .filter(is_idle)
+            .map(|name| Change { service: name.clone(), what: What::Start, why: Some("it does not run".to_owned()) })
+            .collect()
     }
 
     /// Makes a plan of what the files say now, lays it against the one that is being carried out, and has the engine go
@@ -280,6 +297,7 @@ impl Supervisor {
         current: &mut Current,
         mut settings: Settings,
         env: BTreeMap<String, String>,
+        rehearse: bool,
     ) -> Result<Reply, Refusal> {
         // A replica that runs keeps its port.
         settings.selection.ports = replica_ports(&current.plan);
@@ -288,9 +306,14 @@ impl Supervisor {
             prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
         let renewal = plan::renew(&current.plan, survey.plan());
         prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
+        let mut changes = changes(&renewal);
+        changes.extend(self.idle(survey.plan(), &renewal));
+        if rehearse {
+            return Ok(Reply { seq, changes, notes: Vec::new() });
+        }
         self.logs.mask(survey.secrets());
         let (rows, drivers, driver, plan) = survey.into_parts(&current.drivers, current.driver);
-        let changes = changes(&renewal);
+        let is_nothing = renewal.is_nothing();
         let Renewal { added, changed, removed, nodes } = renewal;
         self.outlet.amend(|record| {
             for (name, row) in rows {
@@ -301,7 +324,9 @@ impl Supervisor {
         });
         let files = manifest.files.clone();
         *current = Current { settings, plan: plan.clone(), drivers: Arc::clone(&drivers), driver, env, files };
-        self.outlet.say(EventKind::Applied { added, changed, removed });
+        if !is_nothing {
+            self.outlet.say(EventKind::Applied { added, changed, removed });
+        }
         let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
         self.guardian.update(|watch| watch.engine = engine);
         let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });

@@ -202,7 +202,11 @@ impl Machine {
             }
             self.nodes.insert(entry.spec.id.clone(), entry);
         }
-        self.settling = Some(now);
+        let is_busy =
+            |entry: &Entry| entry.then.is_some() || (entry.phase == Phase::Waiting && entry.started.is_none());
+        if self.nodes.values().any(is_busy) {
+            self.settling.get_or_insert(now);
+        }
     }
 
     /// A node that both plans have.
@@ -217,6 +221,10 @@ impl Machine {
         }
         // What the plan would do now is of no matter: it is done already.
         entry.spec = Spec { action: entry.spec.action, ..spec };
+        if entry.phase == Phase::Ready && entry.spec.health.is_some() {
+            // It may be asked in another way from now on.
+            self.out.push(Effect::Watch(entry.spec.id.clone(), entry.life));
+        }
         if matches!(entry.phase, Phase::Failed | Phase::Stopped) {
             entry.then = Some(Then::Again);
             entry.restarts = Restarts::default();
