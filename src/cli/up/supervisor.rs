@@ -128,22 +128,25 @@ impl Supervisor {
         if phase == Phase::Stopping && !matches!(command, wire::Command::Down(_)) {
             return Err(conflict("the stack is being taken down", "`devctl up` brings it up again"));
         }
+        // What is going to happen follows from how things are before: once the engine has the command, they move.
         let changes = match command {
             wire::Command::Start { services } => {
                 let nodes = self.nodes(&services).await?;
-                self.send(Command::Start(nodes.clone()));
-                self.told(&nodes, |state| if runs(state) { What::Nothing } else { What::Start })
+                let changes = self.told(&nodes, |state| if runs(state) { What::Nothing } else { What::Start });
+                self.send(Command::Start(nodes));
+                changes
             }
             wire::Command::Stop { services } => {
                 let nodes = self.nodes(&services).await?;
-                self.send(Command::Stop { nodes: nodes.clone(), kill: false });
-                self.told(&nodes, |state| if is_still(state) { What::Nothing } else { What::Stop })
+                let changes = self.told(&nodes, |state| if is_still(state) { What::Nothing } else { What::Stop });
+                self.send(Command::Stop { nodes, kill: false });
+                changes
             }
             wire::Command::Restart { services, build } => {
                 let nodes = self.nodes(&services).await?;
-                let cause = "asked for".to_owned();
-                self.send(Command::Restart { nodes: nodes.clone(), build, cause });
-                self.told(&nodes, |state| if runs(state) { What::Restart } else { What::Start })
+                let changes = self.told(&nodes, |state| if runs(state) { What::Restart } else { What::Start });
+                self.send(Command::Restart { nodes, build, cause: "asked for".to_owned() });
+                changes
             }
             wire::Command::Kill { services, signal } => self.kill(&services, signal.as_str()).await?,
             wire::Command::Scale { service, replicas } => return self.scale(seq, service, replicas).await,
