@@ -4,6 +4,7 @@
 //! gets plain settings.
 
 mod attach;
+mod change;
 mod completions;
 mod config;
 mod db;
@@ -11,13 +12,20 @@ mod down;
 mod duration;
 mod follow;
 mod guard;
+mod kill;
 mod last_run;
 mod logs;
 mod output;
 mod ps;
+mod reload;
+mod restart;
+mod scale;
+mod start;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod up;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -79,6 +87,13 @@ enum Command {
     #[command(hide = true)]
     Supervise,
     Attach(attach::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Kill(kill::Args),
+    Scale(scale::Args),
+    Reload(reload::Args),
+    Wait(wait::Args),
     Down(down::Args),
     Ps(ps::Args),
     Logs(logs::Args),
@@ -180,6 +195,13 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Up(args) => block_on(up::run(args.invocation(), context, link)),
         Command::Supervise => block_on(up::run_in_background(context)),
         Command::Attach(args) => block_on(attach::run(args.settings(), context)),
+        Command::Start(args) => block_on(start::run(args.settings(), context)),
+        Command::Stop(args) => block_on(stop::run(args.settings(), context)),
+        Command::Restart(args) => block_on(restart::run(args.settings(), context)),
+        Command::Kill(args) => block_on(kill::run(args.settings(), context)),
+        Command::Scale(args) => block_on(scale::run(args.settings(), context)),
+        Command::Reload(args) => block_on(reload::run(args.settings(), context)),
+        Command::Wait(args) => block_on(wait::run(args.settings(), context)),
         Command::Down(args) => block_on(down::run(args.settings(), context)),
         Command::Ps(args) => block_on(ps::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),

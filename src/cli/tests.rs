@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::{Cli, Command, db, down, logs, ps, up};
+use super::{Cli, Command, change, db, down, kill, logs, ps, restart, scale, start, stop, up, wait};
 use crate::logs::level::Level;
 use crate::manifest::DriverChoice;
 use crate::name::ServiceName;
@@ -85,6 +85,14 @@ fn contradictions_and_mistakes_are_usage_errors() {
         "devctl up --timeout soon",
         "devctl up --timeout 0",
         "devctl up '../etc'",
+        "devctl kill",
+        "devctl kill -s SIGFOO api",
+        "devctl scale",
+        "devctl scale api",
+        "devctl scale api=-1",
+        "devctl scale api=101",
+        "devctl wait --for ever",
+        "devctl wait --timeout 0",
         "devctl up '$(reboot)'",
         "devctl logs --tail -1",
         "devctl logs --tail some",
@@ -146,6 +154,55 @@ fn the_other_commands_take_theirs() {
             let commands = vec!["select 1".to_owned(), "-- two".to_owned()];
             assert_eq!(args.settings(), db::Settings::Shell { commands });
         }
+        command => panic!("{command:?}"),
+    }
+}
+
+#[test]
+fn the_commands_for_what_runs_take_theirs() {
+    let (api, db): (ServiceName, ServiceName) = ("api".parse().unwrap(), "db".parse().unwrap());
+    let services = || vec![api.clone(), db.clone()];
+    match parse("devctl start api db") {
+        Command::Start(args) => {
+            assert_eq!(args.settings(), start::Settings { services: services(), format: change::Format::Text });
+        }
+        command => panic!("{command:?}"),
+    }
+    match parse("devctl stop --format json") {
+        Command::Stop(args) => {
+            assert_eq!(args.settings(), stop::Settings { services: vec![], format: change::Format::Json });
+        }
+        command => panic!("{command:?}"),
+    }
+    match parse("devctl restart -b api db") {
+        Command::Restart(args) => assert_eq!(
+            args.settings(),
+            restart::Settings { services: services(), build: true, format: change::Format::Text }
+        ),
+        command => panic!("{command:?}"),
+    }
+    match parse("devctl kill -s usr1 api db") {
+        Command::Kill(args) => assert_eq!(
+            args.settings(),
+            kill::Settings { services: services(), signal: "SIGUSR1".parse().unwrap(), format: change::Format::Text }
+        ),
+        command => panic!("{command:?}"),
+    }
+    match parse("devctl scale api=3 db=0") {
+        Command::Scale(args) => {
+            let wanted = vec![
+                scale::Wanted { service: api.clone(), replicas: 3 },
+                scale::Wanted { service: db.clone(), replicas: 0 },
+            ];
+            assert_eq!(args.settings(), scale::Settings { wanted, format: change::Format::Text });
+        }
+        command => panic!("{command:?}"),
+    }
+    match parse("devctl wait api db --for stopped --timeout 90s") {
+        Command::Wait(args) => assert_eq!(
+            args.settings(),
+            wait::Settings { services: services(), wanted: wait::Wanted::Stopped, timeout: Duration::from_secs(90) }
+        ),
         command => panic!("{command:?}"),
     }
 }
