@@ -239,3 +239,27 @@ fn a_socket_whose_devctl_was_killed_is_recognised_and_replaced() {
     end(devctl, &project);
     assert!(!socket.exists());
 }
+
+#[test]
+fn the_use_of_a_service_is_that_of_all_its_processes() {
+    let project = Project::empty();
+    // The leader sleeps; the child that it waits for is busy.
+    let busy = r#"command = ["sh", "-c", "sh -c 'while :; do :; done' & wait"]"#;
+    project.write("devctl.toml", &MANIFEST.replace(r#"command = ["sh", "-c", "echo up; exec sleep 600"]"#, busy));
+    project.script("api", API);
+    let devctl = project.up_ready(&[]);
+    let uses = |service: &str| {
+        let text = project.printed(&["ps", "--stats", "--format", "json"]);
+        let rows: Vec<Value> = serde_json::from_str(&text).expect("it is JSON");
+        let row = rows.into_iter().find(|row| row["service"] == service).expect("it runs");
+        (row["cpu_percent"].as_f64().expect("it is a number"), row["memory_bytes"].as_u64().expect("it is a number"))
+    };
+    until("the busy child is seen", || {
+        let (cpu, memory) = uses("db");
+        if cpu > 0.0 && memory > 100_000 { Ok(()) } else { Err(format!("{cpu} % {memory} bytes")) }
+    });
+    assert!(uses("api").1 > 100_000);
+    let table = project.printed(&["ps", "--stats"]);
+    assert!(table.contains("CPU") && table.contains("MEMORY") && table.contains(" %"), "{table}");
+    end(devctl, &project);
+}

@@ -21,6 +21,7 @@ mod reload;
 mod restart;
 mod scale;
 mod start;
+mod stats;
 mod stop;
 #[cfg(test)]
 mod tests;

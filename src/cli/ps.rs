@@ -1,10 +1,12 @@
 //! `devctl ps`.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
 use indexmap::IndexMap;
 
+use super::stats::{self, Usage};
 use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::driver::docker::{Docker, ObservedContainer};
@@ -23,11 +25,16 @@ use crate::state::record::{Record, ServiceRecord};
 #[command(after_long_help = "\
 Examples:
   devctl ps
+  devctl ps --stats              with CPU and memory
   devctl ps --format json | jq '.[].state'")]
 pub(super) struct Args {
     /// How to show it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+
+    /// How much CPU and memory each service uses, with all its processes
+    #[arg(long)]
+    stats: bool,
 }
 
 /// How `devctl ps` shows what runs.
@@ -44,12 +51,14 @@ pub(super) enum Format {
 pub(super) struct Settings {
     /// `--format`.
     pub(super) format: Format,
+    /// `--stats`.
+    pub(super) stats: bool,
 }
 
 impl Args {
     pub(super) fn settings(self) -> Settings {
-        let Self { format } = self;
-        Settings { format }
+        let Self { format, stats } = self;
+        Settings { format, stats }
     }
 }
 
@@ -62,7 +71,11 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let (services, remarks, elsewhere) = match record {
         // The supervisor knows best, and keeps its record up to date.
         Some(record) if holder.as_ref().is_some_and(|holder| !holder.guardian && holder.run == record.run) => {
-            let rows = record.services.into_iter().map(|(name, service)| Row::of_record(name, service));
+            let mut used = if settings.stats { stats::of(&record, &context).await } else { HashMap::new() };
+            let rows = record.services.into_iter().map(|(name, service)| {
+                let used = used.remove(&name);
+                Row { used, ..Row::of_record(name, service) }
+            });
             (rows.collect(), Vec::new(), Ok(()))
         }
         record => {
@@ -114,7 +127,18 @@ fn orphans(record: &Record) -> Vec<Row> {
         let pid = Some(processes[shown].id.pid);
         let since = known.since.filter(|_| leader.is_some());
         let (ready_ms, restarts, addresses) = (None, known.restarts, known.addresses);
-        Row { service, state, pid, container: None, since, ready_ms, restarts, addresses, detail: Some(detail) }
+        Row {
+            service,
+            state,
+            pid,
+            container: None,
+            since,
+            ready_ms,
+            restarts,
+            addresses,
+            used: None,
+            detail: Some(detail),
+        }
     };
     services.into_iter().map(row).collect()
 }
@@ -165,6 +189,9 @@ struct Row {
     ready_ms: Option<u64>,
     restarts: u32,
     addresses: Vec<String>,
+    /// What it uses, where that was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    used: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -172,7 +199,7 @@ struct Row {
 impl Row {
     fn of_record(service: String, record: ServiceRecord) -> Self {
         let ServiceRecord { phase, pid, container, since, ready_ms, restarts, addresses, detail, .. } = record;
-        Self { service, state: phase, pid, container, since, ready_ms, restarts, addresses, detail }
+        Self { service, state: phase, pid, container, since, ready_ms, restarts, addresses, used: None, detail }
     }
 
     fn place(&self) -> String {
@@ -189,6 +216,13 @@ impl Row {
         // A clock that was set back in between must not make nonsense of it.
         let passed = now.duration_since(since).max(jiff::SignedDuration::ZERO);
         Some(report::duration(passed.as_millis().try_into().ok()?))
+    }
+
+    /// CPU and memory; nothing where it does not run.
+    fn stats(&self) -> [String; 2] {
+        self.used.map_or_else(Default::default, |used| {
+            [format!("{:.1} %", used.cpu_percent), report::bytes(used.memory_bytes)]
+        })
     }
 
     fn ready(&self) -> Option<String> {
@@ -224,6 +258,7 @@ async fn without_supervisor(
         ready_ms: None,
         restarts: 0,
         addresses: found.ports.iter().map(|(ip, host, _)| format!("{ip}:{host}")).collect(),
+        used: None,
         detail: Some(found.status),
     };
     Ok((containers.into_iter().map(row).collect(), elsewhere))
@@ -238,17 +273,30 @@ fn json(rows: &[Row]) -> Result<String, Error> {
 
 const HEAD: [&str; 6] = ["SERVICE", "STATE", "WHERE", "READY IN", "UP", "ADDRESS"];
 
+/// The columns before the last, where it was asked for them.
+const HEAD_OF_STATS: [&str; 2] = ["CPU", "MEMORY"];
+
 /// A table where the terminal is wide enough for it, a list where it is not. What there is to say of a service stands
 /// below it, and nothing is cut: the terminal wraps what is long, and it can still be copied.
 fn table(rows: &[Row], now: jiff::Timestamp, width: Option<u16>) -> String {
-    let mut cells = vec![HEAD.map(str::to_owned)];
+    let with_stats = rows.iter().any(|row| row.used.is_some());
+    let line = |cells: [String; 6], stats: [String; 2]| {
+        let mut cells = Vec::from(cells);
+        if with_stats {
+            let last = cells.len() - 1;
+            cells.splice(last..last, stats);
+        }
+        cells
+    };
+    let mut cells = vec![line(HEAD.map(str::to_owned), HEAD_OF_STATS.map(str::to_owned))];
     for row in rows {
         let (ready, up) = (row.ready().unwrap_or_default(), row.up(now).unwrap_or_default());
         let first = row.addresses.first().cloned().unwrap_or_default();
-        cells.push([row.service.clone(), row.state.clone(), row.place(), ready, up, first]);
+        cells.push(line([row.service.clone(), row.state.clone(), row.place(), ready, up, first], row.stats()));
     }
-    let widths: [usize; 5] =
-        std::array::from_fn(|column| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0));
+    let before_last = cells[0].len() - 1;
+    let wide = |column: usize| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..before_last).map(wide).collect();
     let before_address: usize = widths.iter().map(|width| width + GAP).sum();
     let longest = rows.iter().flat_map(|row| &row.addresses).map(|address| address.chars().count()).max().unwrap_or(0);
     if width.is_some_and(|width| before_address + longest > usize::from(width)) {
@@ -285,6 +333,10 @@ fn list(rows: &[Row], now: jiff::Timestamp) -> String {
         if let Some(up) = row.up(now) {
             let _ = write!(text, ", up {up}");
         }
+        if row.used.is_some() {
+            let [cpu, memory] = row.stats();
+            let _ = write!(text, ", {cpu} CPU, {memory}");
+        }
         text.push('\n');
         for line in [&row.place()].into_iter().chain(&row.addresses).filter(|line| !line.is_empty()) {
             let _ = writeln!(text, "  {line}");
@@ -314,6 +366,7 @@ mod tests {
             ready_ms: None,
             restarts: 0,
             addresses: Vec::new(),
+            used: None,
             detail: None,
         };
         vec![

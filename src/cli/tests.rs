@@ -145,8 +145,8 @@ fn the_other_commands_take_theirs() {
         Command::Down(args) => assert_eq!(args.settings(), down::Settings { volumes: true, yes: true }),
         command => panic!("{command:?}"),
     }
-    match parse("devctl ps --format json") {
-        Command::Ps(args) => assert_eq!(args.settings(), ps::Settings { format: ps::Format::Json }),
+    match parse("devctl ps --format json --stats") {
+        Command::Ps(args) => assert_eq!(args.settings(), ps::Settings { format: ps::Format::Json, stats: true }),
         command => panic!("{command:?}"),
     }
     match parse("devctl db shell -c 'select 1' -c '-- two'") {

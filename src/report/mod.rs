@@ -24,7 +24,7 @@ mod words;
 
 pub use log_printer::{LogObjects, LogPrinter};
 pub use steer::{Steer, Steering, steering};
-pub use words::duration;
+pub use words::{bytes, duration};
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};

@@ -49,7 +49,7 @@ pub(super) fn comma<T: Display>(items: impl IntoIterator<Item = T>) -> String {
 const SIZES: [(u64, &str); 4] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"), (1, "B")];
 
 /// Words a size: `34.1 MB`.
-pub(super) fn bytes(n: u64) -> String {
+pub fn bytes(n: u64) -> String {
     let (scale, unit) = size_of(n);
     format!("{} {unit}", scaled(n, scale))
 }

@@ -15,6 +15,7 @@ mod output;
 mod running;
 mod shell;
 mod spec;
+mod usage;
 
 pub use error::{Error, when_gone};
 pub use leftover::TakenDown;
@@ -24,6 +25,7 @@ pub use spec::{
     ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,
     ObservedContainer, PortBinding, PullPolicy, StartSpec, VolumeSpec, stop_levels,
 };
+pub use usage::ContainerUsage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -173,6 +175,11 @@ impl Docker {
     /// Removes a volume; success where it is gone already.
     pub async fn remove_volume(&self, name: &str) -> Result<(), DriverError> {
         Ok(network::remove_volume(self, name).await?)
+    }
+
+    /// What a container uses, by name or id.
+    pub async fn container_usage(&self, name: &str) -> Result<ContainerUsage, DriverError> {
+        Ok(usage::of(self, name).await?)
     }
 
     /// Stops a container gracefully, by name or id: its own stop signal, its own grace or 10 s. Success where it does
