@@ -194,8 +194,8 @@ mod tests {
         let set = files(&["version.rs"]);
         let mut told = 0;
         for n in 0..20 {
-            let now = start + Duration::from_mins(n);
-            if held(flap.on_change(&set, now - ms(30_000), now)) {
+            let first = start + Duration::from_mins(n);
+            if held(flap.on_change(&set, first, first + ms(30_000))) {
                 break;
             }
             told += 1;
