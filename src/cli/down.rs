@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 
 use super::{Context, last_run, output};
 use crate::advice::Blame;
+use crate::control::client::Client;
+use crate::control::wire;
 use crate::driver::docker::{self, Docker};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self as host, Patience, Swept};
@@ -254,7 +256,12 @@ async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
         Lock::wait_until_free(state).await.map_err(cannot_look)?;
         return Ok(None);
     }
-    if holder.pid != 0 {
+    // In its own words first: whoever sees the run is told why it ends.
+    let told = match Client::connect(state.root()).await {
+        Ok((client, status)) if status.pid == holder.pid => client.down(&wire::Down::default()).await.is_ok(),
+        Ok(_) | Err(_) => false,
+    };
+    if holder.pid != 0 && !told {
         let asked = holder.process().is_some_and(|devctl| process::signal(devctl, Kill::Term));
         if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
             let message = format!("cannot stop devctl (pid {}): it is another user's", holder.pid);

@@ -214,8 +214,8 @@ pub(super) async fn run(invocation: Invocation, context: Context, link: Option<L
     let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     let state = StateDir::of(&manifest.root);
     if dry_run {
-        let text = match prepare::holder(&state)? {
-            Some(_) => joined::rehearse(&manifest, &settings, &context).await?,
+        let text = match joined::reach(&state).await? {
+            Some(there) => joined::rehearse(&manifest, &settings, there, &context).await?,
             None => prepare::rehearsal(&manifest, &settings, &context.env).await?,
         };
         output::print(&text, context.color)?;
@@ -225,8 +225,8 @@ pub(super) async fn run(invocation: Invocation, context: Context, link: Option<L
         // Said before anything of this run is written into the project.
         return Err(prepare::nothing_to_run(&manifest));
     }
-    if let Some(holder) = prepare::holder(&state)? {
-        return joined::run(&manifest, &settings, &holder, joined::How { format, stay: !detach, wait }, &context).await;
+    if let Some(there) = joined::reach(&state).await? {
+        return joined::run(&manifest, &settings, there, joined::How { format, stay: !detach, wait }, &context).await;
     }
     if detach {
         return detached::run(&manifest, &settings, format, wait, &context).await;

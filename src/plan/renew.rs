@@ -44,9 +44,8 @@ pub fn renew(now: &Plan, new: &Plan) -> Renewal {
             continue;
         };
         // Needed nodes come first: a service is made anew with the container, the build or the programs it is made of.
-        let made_of = step.node.needs.iter().filter(|need| need.until == Until::Completed && is_part(&need.on));
-        let cause =
-            difference(old, step).or_else(|| made_of.filter_map(|need| renewal.nodes.get(&need.on)).next().cloned());
+        let mut made_of = step.node.needs.iter().filter(|need| need.until == Until::Completed && is_part(&need.on));
+        let cause = difference(old, step).or_else(|| made_of.find_map(|need| renewal.nodes.get(&need.on)).cloned());
         if let Some(cause) = cause {
             if let NodeId::Service(name) = id {
                 renewal.changed.push(name.clone());

@@ -1,8 +1,9 @@
 //! `devctl up` while the stack is up already: the difference is applied through the supervisor that runs it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::Settings;
+use super::{Settings, prepare};
 use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
@@ -10,8 +11,10 @@ use crate::control::client::{Client, ClientError};
 use crate::control::wire::{Apply, Change, Phase, Status, What};
 use crate::error::Error;
 use crate::manifest::{DriverChoice, Manifest};
+use crate::os::clock;
 use crate::report::Format;
 use crate::stack::Selection;
+use crate::state::StateDir;
 use crate::state::lock::Holder;
 
 /// How much of it is wanted here.
@@ -25,15 +28,37 @@ pub(super) struct How {
     pub(super) wait: bool,
 }
 
+/// A supervisor that answers, and how it is.
+type There = (Client, Status);
+
+/// How long a supervisor that holds the project may take to answer: one that has just begun opens its socket once it
+/// has looked around, and one that was killed holds the project until the kernel is done with it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked.
+const ASK: Duration = Duration::from_millis(20);
+
+/// The supervisor that runs the project; `None` where nobody does.
+pub(super) async fn reach(state: &StateDir) -> Result<Option<There>, Error> {
+    let began = clock::now();
+    loop {
+        let Some(holder) = prepare::holder(state)? else { return Ok(None) };
+        match Client::connect(state.root()).await {
+            Ok(there) => return Ok(Some(there)),
+            Err(error) if clock::now().duration_since(began) > PATIENCE => return Err(unreachable(error, &holder)),
+            Err(_) => tokio::time::sleep(ASK).await,
+        }
+    }
+}
+
 /// Applies the difference, and shows what comes of it.
 pub(super) async fn run(
     manifest: &Manifest,
     settings: &Settings,
-    holder: &Holder,
+    (client, status): There,
     how: How,
     context: &Context,
 ) -> Result<u8, Error> {
-    let (client, status) = Client::connect(&manifest.root).await.map_err(|error| unreachable(error, holder))?;
     check(settings, &status)?;
     let selection = &settings.selection;
     let reply = client.apply(&wish(settings, context, false)).await?;
@@ -53,8 +78,12 @@ pub(super) async fn run(
 }
 
 /// Says what another `up` would change, without a change.
-pub(super) async fn rehearse(manifest: &Manifest, settings: &Settings, context: &Context) -> Result<String, Error> {
-    let (client, status) = Client::connect(&manifest.root).await?;
+pub(super) async fn rehearse(
+    manifest: &Manifest,
+    settings: &Settings,
+    (client, status): There,
+    context: &Context,
+) -> Result<String, Error> {
     check(settings, &status)?;
     let reply = client.apply(&wish(settings, context, true)).await?;
     let mut text = format!("{} is up (devctl, pid {})\n", manifest.project, status.pid);

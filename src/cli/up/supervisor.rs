@@ -224,10 +224,9 @@ impl Supervisor {
         for node in nodes {
             let (sent, answer) = oneshot::channel();
             let _ = self.requests.send(Request::Signal { node, signal, sent });
-            match answer.await {
-                Ok(Err(message)) => return Err(conflict(&message, "see `devctl ps`")),
-                // Gone with the run, which the client sees.
-                Ok(Ok(())) | Err(_) => {}
+            // Without an answer the run is over, which the client sees.
+            if let Ok(Err(message)) = answer.await {
+                return Err(conflict(&message, "see `devctl ps`"));
             }
         }
         Ok(changes)

@@ -528,7 +528,7 @@ fn a_container_is_made_anew_once_it_has_stopped() {
 fn an_unhealthy_service_is_restarted_and_at_last_given_up() {
     let health = Some(Liveness { retries: 2, action: HealthAction::Restart });
     let restart = Restart { max: 1, ..Restart::default() };
-    let mut bench = Bench::new(vec![Spec { health, restart, ..workload("api", &[]) }, workload("db", &[])]);
+    let mut bench = Bench::new(vec![Spec { restart, health, ..workload("api", &[]) }, workload("db", &[])]);
     bench.up("db");
     bench.up("api");
     let watched = |effect: &Effect| matches!(effect, Effect::Watch(..));
@@ -726,7 +726,6 @@ impl World {
                 self.pending.push(Input::Report(id, life, Report::Canceled));
             }
             Effect::Probe(id, life) => self.pending.push(Input::Report(id, life, Report::Ready)),
-            Effect::Watch(..) | Effect::Release(_) => {}
             Effect::Stop(id, life, _) => {
                 assert!(self.specs[&id].action != Action::Keep, "{id} ran before and must be left alone");
                 self.pending.push(Input::Report(id, life, exit()));
@@ -749,7 +748,7 @@ impl World {
                 self.stopping = true;
                 self.asked += 1;
             }
-            Effect::Emit(_) => {}
+            Effect::Emit(_) | Effect::Watch(..) | Effect::Release(_) => {}
             Effect::Verify => self.pending.push(Input::Verified(Vec::new())),
             Effect::Finish(outcome) => self.finished = Some(outcome),
         }
