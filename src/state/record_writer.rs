@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use super::StateDir;
 use super::record::Record;
+use crate::os::clock;
 
 /// The pause between two writes: what happens meanwhile is written together. A run that is killed in it is known by the
 /// environment of its processes.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many times as long as a write the pause is at least: a large record must not keep a processor busy.
+const SHARE: u32 = 20;
 
 /// Writes a record whenever it has changed. Dropped, it ends without writing once more.
 pub struct RecordWriter {
@@ -47,11 +51,14 @@ impl RecordWriter {
         let shared = Arc::new(Shared { progress: Mutex::default(), changed: Condvar::new(), written: Condvar::new() });
         let own = Arc::clone(&shared);
         let work = move || {
-            while let Some(changes) = own.wait() {
+            let mut pause = Duration::ZERO;
+            while let Some(changes) = own.wait(pause) {
+                let began = clock::now();
                 if let Some(Err(error)) = current().map(|record| record.write(&state)) {
                     failed(error);
                 }
                 own.wrote(changes);
+                pause = PAUSE.max(clock::now().duration_since(began) * SHARE);
             }
         };
         let thread = std::thread::Builder::new().name("devctl-record".to_owned()).spawn(work)?;
@@ -90,13 +97,11 @@ impl Drop for RecordWriter {
 }
 
 impl Shared {
-    /// Waits until there is something to write, and answers how many changes will be written with it; `None` at the end.
-    fn wait(&self) -> Option<u64> {
-        let mut progress = self.lock();
-        if progress.written > 0 && !progress.urgent && !progress.over {
-            let wait = self.changed.wait_timeout_while(progress, PAUSE, |now| !now.urgent && !now.over);
-            progress = wait.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// Pauses, waits until there is something to write, and answers how many changes will be written with it; `None` at
+    /// the end.
+    fn wait(&self, pause: Duration) -> Option<u64> {
+        let wait = self.changed.wait_timeout_while(self.lock(), pause, |now| !now.urgent && !now.over);
+        let mut progress = wait.unwrap_or_else(PoisonError::into_inner).0;
         let nothing = |now: &mut Progress| now.changes == now.written && !now.over;
         progress = self.changed.wait_while(progress, nothing).unwrap_or_else(PoisonError::into_inner);
         progress.urgent = false;
