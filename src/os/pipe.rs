@@ -1,4 +1,9 @@
-//! How much a pipe holds.
+//! How much a pipe holds, and how its reader is left alone for a while.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::process::{ChildStderr, ChildStdout};
 
 /// The reading end of a pipe of ours.
 #[cfg(unix)]
@@ -18,3 +23,40 @@ pub fn widen(pipe: &impl ReadEnd) {
 /// Pipes have the size they have.
 #[cfg(not(target_os = "linux"))]
 pub fn widen(_: &impl ReadEnd) {}
+
+/// An output of a child whose reader can look away.
+pub trait Rest: Sized + Send {
+    /// Waits, without being woken by what is written meanwhile.
+    fn rest(self, time: Duration) -> impl Future<Output = io::Result<Self>> + Send {
+        async move {
+            tokio::time::sleep(time).await;
+            Ok(self)
+        }
+    }
+}
+
+/// The kernel wakes the thread that waits for all files at every single write to any of them, whether somebody is about
+/// to read that one or not. So this one is taken off its list for the while.
+#[cfg(unix)]
+impl Rest for ChildStdout {
+    async fn rest(self, time: Duration) -> io::Result<Self> {
+        let pipe = self.into_owned_fd()?;
+        tokio::time::sleep(time).await;
+        Self::from_std(pipe.into())
+    }
+}
+
+#[cfg(unix)]
+impl Rest for ChildStderr {
+    async fn rest(self, time: Duration) -> io::Result<Self> {
+        let pipe = self.into_owned_fd()?;
+        tokio::time::sleep(time).await;
+        Self::from_std(pipe.into())
+    }
+}
+
+#[cfg(not(unix))]
+impl Rest for ChildStdout {}
+
+#[cfg(not(unix))]
+impl Rest for ChildStderr {}

@@ -8,10 +8,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::logs::{LogSink, Stream};
-use crate::os::pipe::{self, ReadEnd};
+use crate::os::pipe::{self, ReadEnd, Rest};
 
 /// As much as a pipe holds.
 const READ: usize = 64 * 1024;
+
+/// What is read of a pipe that has never held more: most never do, and a buffer for each of a thousand is no trifle.
+const LITTLE: usize = 2 * 1024;
 
 /// Reads that follow one another faster than this are a flood.
 const FLOOD: Duration = Duration::from_micros(500);
@@ -45,9 +48,9 @@ pub(super) trait Take: Send {
 /// then the pipe is given back, as somebody else still holds it.
 pub(super) async fn pump<R>(mut pipe: R, mut to: impl Take, mut ended: watch::Receiver<bool>) -> Option<R>
 where
-    R: AsyncRead + ReadEnd + Unpin + Send,
+    R: AsyncRead + ReadEnd + Rest + Unpin + Send,
 {
-    let mut buffer = vec![0; READ];
+    let mut buffer = vec![0; LITTLE];
     let (mut pace, mut wide) = (Pace::default(), false);
     let mut last_call: Option<Instant> = None;
     let held = loop {
@@ -72,11 +75,17 @@ where
             Ok(0) | Err(_) => break false,
             Ok(n) => {
                 to.take(&buffer[..n]).await;
-                if pace.gather(n, Instant::now()) {
+                if n == LITTLE && buffer.len() == LITTLE {
+                    buffer = vec![0; READ];
+                } else if pace.gather(n, Instant::now()) {
                     if !std::mem::replace(&mut wide, true) {
                         pipe::widen(&pipe);
                     }
-                    tokio::time::sleep(GATHER).await;
+                    let Ok(rested) = pipe.rest(GATHER).await else {
+                        to.end().await;
+                        return None;
+                    };
+                    pipe = rested;
                 }
             }
         }
