@@ -25,6 +25,8 @@ pub(super) struct Cost {
     /// MiB, and in proportion to how many share each page.
     pub(super) rss: f64,
     pub(super) pss: f64,
+    /// RSS of the largest process: the supervisor itself.
+    pub(super) largest: f64,
 }
 
 impl Family {
@@ -42,9 +44,11 @@ impl Family {
     }
 
     pub(super) fn cost(&self) -> anyhow::Result<Cost> {
-        let mut cost = Cost { processes: self.pids.len(), threads: 0, rss: 0.0, pss: 0.0 };
+        let mut cost = Cost { processes: self.pids.len(), threads: 0, rss: 0.0, pss: 0.0, largest: 0.0 };
         for pid in &self.pids {
-            cost.rss += resident(*pid)?;
+            let rss = resident(*pid)?;
+            cost.rss += rss;
+            cost.largest = cost.largest.max(rss);
             cost.pss += proportional(*pid)?;
             cost.threads += std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
         }

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::super::figures::Figures;
 use super::family::Cost;
-use super::peers::Way;
+use super::peers::{CtrlC, Way};
 use super::session::{How, LIMIT, Session, Tool};
 use super::watch::What;
 
@@ -99,6 +99,13 @@ impl<'a> Entry<'a> {
     /// Whether it is measured with 1,000 processes: devctl, and the one peer that is near it.
     pub(super) fn is_of_thousand(&self) -> bool {
         matches!(self.tool.peer.name(), "devctl" | "devctl up -d" | "mprocs")
+    }
+}
+
+impl Entry<'_> {
+    /// Whether signals end it: a command of its own is no way of the matrix, and a terminal hears what a pipe hears.
+    pub(super) fn is_of_matrix(&self) -> bool {
+        matches!(self.tool.peer.ctrl_c(), CtrlC::Group | CtrlC::Process(_))
     }
 }
 

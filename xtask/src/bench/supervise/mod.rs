@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     for entry in &mut entries {
-        if wanted(What::Matrix) && (entry.tool.peer.way() != Way::Terminal || entry.tool.peer.name() == "mprocs") {
+        if wanted(What::Matrix) && entry.is_of_matrix() {
             eprintln!("matrix: {}", entry.tool.peer.name());
             entry.attempt(|entry| bench.matrix(entry))?;
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::figures::{Figures, ms};
+use super::family::Cost;
 use super::measure::{ENDS, Entry, Flood};
 
 const INFALLIBLE: &str = "a string takes everything";
@@ -44,7 +45,7 @@ fn ten(text: &mut String, entries: &[Entry<'_>]) {
         let is_ours = entry.tool.peer.program() == "devctl";
         let goal = |met: bool| if is_ours { verdict(met) } else { "" };
         let cost = entry.cost.map_or(["–".to_owned(), "–".to_owned()], |cost| {
-            let memory = format!("{:.1} ({:.1}){}", cost.rss, cost.pss, goal(cost.rss <= 10.0));
+            let memory = format!("{}{}", memory(&cost), goal(cost.rss <= 10.0));
             [format!("{} / {}", cost.processes, cost.threads), memory]
         });
         rows.push(vec![
@@ -62,7 +63,7 @@ fn ten(text: &mut String, entries: &[Entry<'_>]) {
         "all running",
         "÷ mprocs (goal ≤ 1)",
         "processes / threads",
-        "RSS (PSS), MiB (goal ≤ 10)",
+        "RSS in all, of the largest process, PSS; MiB (goal ≤ 10)",
         "idle",
         "Ctrl+C → all gone (goal ≤ 50 ms)",
     ];
@@ -123,7 +124,7 @@ fn thousand(text: &mut String, entries: &[Entry<'_>]) {
         rows.push(vec![
             entry.tool.peer.name().to_owned(),
             format!("{}{}", took(&figures.start), goal(figures.start.median().is_some_and(|start| start <= 3000.0))),
-            figures.cost.map_or("–".to_owned(), |c| format!("{:.1} ({:.1}){}", c.rss, c.pss, goal(c.rss <= 40.0))),
+            figures.cost.map_or("–".to_owned(), |cost| format!("{}{}", memory(&cost), goal(cost.rss <= 40.0))),
             figures.idle.map_or("–".to_owned(), |idle| format!("{idle:.1} %{}", goal(idle <= 0.5))),
             took(&figures.stop),
         ]);
@@ -131,7 +132,7 @@ fn thousand(text: &mut String, entries: &[Entry<'_>]) {
     let head = [
         "1,000 trivial processes (medians)",
         "all running (goal ≤ 3 s)",
-        "RSS (PSS), MiB (goal ≤ 40)",
+        "RSS in all, of the largest process, PSS; MiB (goal ≤ 40)",
         "idle (goal ≤ 0.5 %)",
         "Ctrl+C → all gone",
     ];
@@ -153,6 +154,10 @@ fn matrix(text: &mut String, entries: &[Entry<'_>]) {
     }
     let head: Vec<&str> = std::iter::once("ended after; left of plain, grand, setsid, stub").chain(ENDS).collect();
     table(text, &head, rows);
+}
+
+fn memory(cost: &Cost) -> String {
+    format!("{:.1}, {:.1}, {:.1}", cost.rss, cost.largest, cost.pss)
 }
 
 fn verdict(met: bool) -> &'static str {
