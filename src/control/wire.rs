@@ -95,6 +95,9 @@ pub struct ServiceStatus {
     pub ports: Vec<u16>,
     /// Where people reach it, secrets masked.
     pub addresses: Vec<String>,
+    /// When it will be started again, RFC 3339, where it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<String>,
     /// How it ended the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
@@ -201,6 +204,7 @@ impl ServiceStatus {
             since,
             ready_ms,
             restarts,
+            next_start,
             last_exit,
             addresses,
             waiting_on,
@@ -218,6 +222,7 @@ impl ServiceStatus {
             container: container.clone(),
             ports: ports.clone(),
             addresses: addresses.clone(),
+            next_start: next_start.clone(),
             last_exit: last_exit.clone(),
             waiting_on: waiting_on.clone(),
             last_probe: last_probe.clone(),

@@ -42,6 +42,9 @@ pub struct Record {
     /// Runs that died before this one and whose leftovers it took over: should it die too, they are still to be found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adopted: Vec<String>,
+    /// What failed besides services, and why: an image that cannot be pulled, a server that cannot be installed.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub failures: IndexMap<String, Failure>,
     /// The services, in the order of the manifest.
     pub services: IndexMap<String, ServiceRecord>,
 }
@@ -77,6 +80,9 @@ pub struct ServiceRecord {
     pub ready_ms: Option<u64>,
     /// How often it was started again.
     pub restarts: u32,
+    /// When it will be started again, RFC 3339, where it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<String>,
     /// How it ended the last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
@@ -120,6 +126,16 @@ impl ServiceRecord {
 impl Record {
     /// Takes an event in; tells whether it changed anything.
     pub fn apply(&mut self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::Failed { node, failure } if node.service().is_none() => {
+                self.failures.insert(node.to_string(), bounded(failure));
+                return true;
+            }
+            EventKind::Starting { node, .. } if node.service().is_none() => {
+                return self.failures.shift_remove(&node.to_string()).is_some();
+            }
+            _ => {}
+        }
         let (NodeId::Service(name), phase, detail) = (match &event.kind {
             EventKind::Waiting { node, on } => {
                 let on = on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -131,6 +147,10 @@ impl Record {
             EventKind::Ready { node, .. } | EventKind::Healthy { node } => (node, "ready", None),
             EventKind::Completed { node, .. } => (node, "done", None),
             EventKind::Warning { node: Some(node), message, .. } => (node, "late", Some(message.clone())),
+            // What is built or made for one service only fails with it.
+            EventKind::Failed { node: NodeId::Build(name) | NodeId::Create(name), failure } => {
+                (&NodeId::Service(name.clone()), "failed", Some(failure.message.clone()))
+            }
             EventKind::Failed { node, failure } => (node, "failed", Some(failure.message.clone())),
             EventKind::Restarting { node, exit, .. } => (node, "restarting", Some(exit.to_string())),
             EventKind::Renewing { node, cause } => (node, "restarting", Some(cause.clone())),
@@ -153,10 +173,15 @@ impl Record {
             return false;
         };
         let at = self.at(event.at_ms);
+        let next_start = match &event.kind {
+            EventKind::Restarting { delay_ms, .. } => self.at(event.at_ms.saturating_add(*delay_ms)),
+            _ => None,
+        };
         let Some(service) = self.services.get_mut(name.as_str()) else { return false };
         phase.clone_into(&mut service.phase);
         service.detail = detail.map(|detail| clipped(&detail));
         service.waiting_on.clear();
+        service.next_start = None;
         match &event.kind {
             EventKind::Waiting { on, .. } => service.waiting_on = on.iter().map(ToString::to_string).collect(),
             EventKind::Starting { action, .. } => {
@@ -173,6 +198,7 @@ impl Record {
             EventKind::Ready { elapsed_ms, .. } => service.ready_ms = Some(*elapsed_ms),
             EventKind::Restarting { attempt, exit, .. } => {
                 service.restarts = *attempt;
+                service.next_start = next_start;
                 service.last_exit = Some(exit.clone());
                 service.ended();
             }
@@ -315,6 +341,33 @@ mod tests {
         assert_eq!(api.failure.as_ref().map(|failure| failure.message.as_str()), Some("gone"));
         assert_eq!((api.waiting_on.len(), api.last_probe.as_deref()), (0, Some("refused")));
         assert_eq!(record.services["db"], ServiceRecord::default());
+    }
+
+    #[test]
+    fn what_stands_behind_a_service_fails_with_it_or_by_itself() {
+        let mut record = Record { began: "2026-11-20T09:00:00Z".to_owned(), ..record() };
+        let api: crate::name::ServiceName = "api".parse().unwrap();
+        let failure = |message: &str| Failure { message: message.to_owned(), ..Failure::default() };
+        let failed = |node: NodeId| EventKind::Failed { node, failure: failure("no") };
+        assert!(apply(&mut record, failed(NodeId::Build(api.clone()))));
+        assert_eq!(record.services["api"].phase, "failed");
+        assert_eq!(record.services["api"].failure, Some(failure("no")));
+        let image = NodeId::Image("redis:7".into());
+        assert!(apply(&mut record, failed(image.clone())));
+        assert_eq!(record.failures.get("image redis:7"), Some(&failure("no")));
+        assert!(apply(&mut record, EventKind::Starting { node: image, action: Action::Create }));
+        assert!(record.failures.is_empty());
+        let restarting = EventKind::Restarting {
+            node: NodeId::Service(api.clone()),
+            attempt: 1,
+            delay_ms: 1500,
+            exit: Exit { code: Some(1), ..Exit::default() },
+        };
+        assert!(apply(&mut record, restarting));
+        assert_eq!(record.services["api"].next_start.as_deref(), Some("2026-11-20T09:00:01.5Z"));
+        let starting = EventKind::Starting { node: NodeId::Service(api), action: Action::Create };
+        assert!(apply(&mut record, starting));
+        assert_eq!(record.services["api"].next_start, None);
     }
 
     #[test]

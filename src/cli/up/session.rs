@@ -228,6 +228,7 @@ fn record(stack: &Stack, run: &RunId, driver: &str, adopted: &[RunId], began: In
         engine: None,
         began: began.to_string(),
         adopted: adopted.iter().map(ToString::to_string).collect(),
+        failures: indexmap::IndexMap::new(),
         services: services.collect(),
     }
 }
