@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::stats::{self, Usage};
 use super::{Context, last_run, output};
 use crate::advice::Blame;
+use crate::control::client::Client;
 use crate::driver::docker::{Docker, ObservedContainer};
 use crate::error::Error;
 use crate::manifest::{self, Manifest};
@@ -67,7 +68,10 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
     let state = StateDir::of(&manifest.root);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
-    let record = Record::read(&state);
+    let record = match fresh(&state).await {
+        Some(record) => Some(record),
+        None => Record::read(&state),
+    };
     let (services, remarks, elsewhere) = match record {
         // The supervisor knows best, and keeps its record up to date.
         Some(record) if holder.as_ref().is_some_and(|holder| !holder.guardian && holder.run == record.run) => {
@@ -106,6 +110,12 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         output::print(&text, context.color)?;
     }
     elsewhere.map(|()| 0)
+}
+
+/// What the supervisor itself says, where it can be asked: what is written of it is a moment behind.
+async fn fresh(state: &StateDir) -> Option<Record> {
+    let (_, status) = Client::connect(state.root()).await.ok()?;
+    Some(status.into_record())
 }
 
 /// The processes that a dead run left, a row for each service.

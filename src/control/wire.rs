@@ -191,6 +191,44 @@ impl fmt::Display for State {
 }
 
 impl ServiceStatus {
+    fn into_record(self) -> (String, ServiceRecord) {
+        let Self {
+            service,
+            state,
+            since,
+            restarts,
+            next_start,
+            pid,
+            container,
+            ports,
+            addresses,
+            last_exit,
+            waiting_on,
+            last_probe,
+            failure,
+            ready_ms,
+            detail,
+        } = self;
+        let record = ServiceRecord {
+            phase: state.to_string(),
+            pid,
+            container,
+            ports,
+            since,
+            ready_ms,
+            restarts,
+            next_start,
+            last_exit,
+            addresses,
+            waiting_on,
+            last_probe,
+            failure,
+            detail,
+            ..ServiceRecord::default()
+        };
+        (service, record)
+    }
+
     /// What the record of a run tells of a service.
     pub fn of_record(service: &str, record: &ServiceRecord) -> Self {
         let ServiceRecord {
@@ -268,6 +306,13 @@ impl Status {
             logs: logs.display().to_string(),
             services: record.services.iter().map(|(name, service)| ServiceStatus::of_record(name, service)).collect(),
         }
+    }
+
+    /// The same as a record, for those who can read one: what no status tells is left out.
+    pub fn into_record(self) -> Record {
+        let Self { project, run, pid, began, driver, services, .. } = self;
+        let services = services.into_iter().map(ServiceStatus::into_record).collect();
+        Record { project, run, pid, began, driver, services, ..Record::default() }
     }
 
     /// The service of that name.

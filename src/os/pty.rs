@@ -34,6 +34,7 @@ mod platform {
     use tokio::io::unix::AsyncFd;
     use tokio::io::{Interest, ReadBuf};
 
+    use crate::os::pipe::Rest;
     use crate::os::process;
 
     /// What programs lay their output out for. Not the size of devctl's own terminal: that may change, and in a log
@@ -49,6 +50,8 @@ mod platform {
         /// The file that the child's end is.
         name: Option<PathBuf>,
     }
+
+    impl Rest for Terminal {}
 
     impl AsFd for Terminal {
         fn as_fd(&self) -> BorrowedFd<'_> {
@@ -128,9 +131,13 @@ mod platform {
 
     use tokio::io::ReadBuf;
 
+    use crate::os::pipe::Rest;
+
     /// There is none.
     #[derive(Debug)]
     pub struct Terminal(Infallible);
+
+    impl Rest for Terminal {}
 
     impl AsRawHandle for Terminal {
         fn as_raw_handle(&self) -> RawHandle {

@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Instant;
 
+use futures_util::poll;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -99,7 +101,10 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         // A run that nobody sees is meant to outlast accidents, and what is to be kept is kept.
         spare: plan.keep && terminal.is_none(),
     };
-    let guardian = Guardian::start(&drivers.process, watch).await;
+    // Asked for before the first workload, so it is made before it; nothing waits until it has begun.
+    let processes = drivers.process.clone();
+    let mut guardian = Box::pin(async move { Guardian::start(&processes, watch).await });
+    let early = poll!(guardian.as_mut());
     let log_folder = state.logs();
     let logs = Hub::new(Some(log_folder.clone()));
     logs.mask(stack.secrets());
@@ -140,11 +145,6 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
             Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
         });
     }
-    if let Err(error) = &guardian {
-        let message = format!("cannot start the guardian of this run: {error}");
-        let hints = vec!["should devctl be killed, `devctl down` stops what it leaves".to_owned()];
-        outlet.say(EventKind::Warning { node: None, message, hints });
-    }
     outlet.amend(|_| ());
     let (requests, requested) = unbounded_channel();
     let supervisor = Arc::new(Supervisor {
@@ -153,7 +153,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         log_folder,
         root: stack.root().to_owned(),
         detached: AtomicBool::new(!is_seen),
-        guardian: Guarded::new(guardian.ok()),
+        guardian: Guarded::default(),
         requests,
         current: Mutex::new(Current {
             settings,
@@ -175,11 +175,24 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
             None => std::future::pending().await,
         }
     };
+    let guarded = async {
+        let guardian = match early {
+            Poll::Ready(guardian) => guardian,
+            Poll::Pending => guardian.await,
+        };
+        if let Err(error) = supervisor.guardian.take(guardian) {
+            let message = format!("cannot start the guardian of this run: {error}");
+            let hints = vec!["should devctl be killed, `devctl down` stops what it leaves".to_owned()];
+            outlet.say(EventKind::Warning { node: None, message, hints });
+        }
+        std::future::pending::<Infallible>().await
+    };
     let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked, requested), reporter) };
     let (outcome, ()) = tokio::select! {
         ended = run => ended,
         never = trouble => match never {},
         never = at_terminal => match never {},
+        never = guarded => match never {},
         never = watching::watch(Arc::clone(&supervisor)) => match never {},
     };
     outlet.finish(outcome);

@@ -2,6 +2,7 @@
 //! engine.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,12 +42,15 @@ pub(super) struct Supervisor {
     pub(super) current: Mutex<Current>,
 }
 
-/// The guardian of a run, where it has one.
+/// The guardian of a run, once it has one.
+#[derive(Default)]
 pub(super) struct Guarded(std::sync::Mutex<Option<Guardian>>);
 
 impl Guarded {
-    pub(super) fn new(guardian: Option<Guardian>) -> Self {
-        Self(std::sync::Mutex::new(guardian))
+    /// It has begun, or could not be started.
+    pub(super) fn take(&self, guardian: io::Result<Guardian>) -> io::Result<()> {
+        *self.lock() = Some(guardian?);
+        Ok(())
     }
 
     /// Tells it what to know from now on.
