@@ -14,6 +14,7 @@ use crate::event::{Event, EventKind, Handle, Signal};
 use crate::logs::{Hub, LogSink};
 use crate::manifest::Manifest;
 use crate::name::{NodeId, ServiceName};
+use crate::os::clock;
 use crate::report::{self, Format, Steer, WayOut};
 use crate::stack::Selection;
 
@@ -174,7 +175,11 @@ fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
         "embedded" => "embedded",
         _ => "none",
     };
-    let why = format!("run by devctl (pid {}) since {}", status.pid, status.began);
+    let up = status.began.parse::<jiff::Timestamp>().ok().map(|began| clock::timestamp().duration_since(began));
+    let up = up
+        .and_then(|up| u64::try_from(up.as_millis()).ok())
+        .map_or_else(String::new, |ms| format!(", for {}", report::duration(ms)));
+    let why = format!("run by devctl (pid {}){up}", status.pid);
     say(EventKind::RunStarted { project, run, driver, why, services: names.collect() });
     for service in &status.services {
         let Ok(name) = service.service.parse::<ServiceName>() else { continue };
@@ -201,7 +206,7 @@ fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
     if status.phase == Phase::Up {
         let late = |service: &&ServiceStatus| !matches!(service.state, State::Ready | State::Done | State::Unhealthy);
         let unready = status.services.iter().filter(late).filter_map(|service| service.service.parse().ok()).collect();
-        say(EventKind::StackReady { elapsed_ms: 0, unready });
+        say(EventKind::StackReady { elapsed_ms: status.ready_ms.unwrap_or_default(), unready });
     }
 }
 

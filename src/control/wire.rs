@@ -42,6 +42,9 @@ pub struct Status {
     pub mode: Mode,
     /// How far the run is.
     pub phase: Phase,
+    /// Milliseconds until everything was ready, from the beginning of the run or from the last change of its plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_ms: Option<u64>,
     /// The number that the next event will have: `GET /v1/events?from=` it tells what comes after this status.
     pub next_event: u64,
     /// The folder of the log files, which have more than `GET /v1/logs` can tell.
@@ -282,6 +285,8 @@ pub struct Circumstances {
     pub mode: Mode,
     /// How far the run is.
     pub phase: Phase,
+    /// Milliseconds until everything was ready.
+    pub ready_ms: Option<u64>,
     /// [`super::EventLog::next_seq`], read **before** the record: what is told twice does no harm, what is left out
     /// does.
     pub next_event: u64,
@@ -290,7 +295,7 @@ pub struct Circumstances {
 impl Status {
     /// What a record tells, under the given circumstances.
     pub fn of_record(record: &Record, circumstances: Circumstances) -> Self {
-        let Circumstances { root, logs, mode, phase, next_event } = circumstances;
+        let Circumstances { root, logs, mode, phase, ready_ms, next_event } = circumstances;
         Self {
             api: API,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -302,6 +307,7 @@ impl Status {
             driver: record.driver.clone(),
             mode,
             phase,
+            ready_ms,
             next_event,
             logs: logs.display().to_string(),
             services: record.services.iter().map(|(name, service)| ServiceStatus::of_record(name, service)).collect(),

@@ -89,7 +89,7 @@ fn an_up_while_up() {
     project.write("devctl.toml", &format!("[project]\nname = \"@name@\"\n\n[services.api]\ncommand = {command}\n"));
     let mut first = up(&project, &[]);
     wait_line(&mut first, "everything is ready");
-    let second = Message::of_up(&project, &[]);
+    let second = Message::of(&project, &["up", "-d"]);
     first.signal(Signal::SIGINT);
     let first = Message::new(&project, first.wait_exit()).nothing_left(&project);
     assert!(first.text().starts_with("exit code 0\n"), "{}", first.text());

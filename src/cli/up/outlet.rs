@@ -34,6 +34,8 @@ struct Inner {
 struct Told {
     record: Record,
     phase: Phase,
+    /// How long it took until everything was ready, the last time.
+    ready_ms: Option<u64>,
     /// The reporter of the run's own terminal.
     reporter: Option<UnboundedSender<Event>>,
     /// Whoever in this process has to know.
@@ -52,8 +54,15 @@ impl Outlet {
         record: Record,
         reporter: Option<UnboundedSender<Event>>,
     ) -> Self {
-        let told =
-            Told { record, phase: Phase::Starting, reporter, listeners: Vec::new(), trouble: false, clean: false };
+        let told = Told {
+            record,
+            phase: Phase::Starting,
+            ready_ms: None,
+            reporter,
+            listeners: Vec::new(),
+            trouble: false,
+            clean: false,
+        };
         let inner = Arc::new(Inner {
             began,
             log: EventLog::new(),
@@ -89,7 +98,9 @@ impl Outlet {
         let changed = {
             let mut told = self.lock();
             match &event.kind {
-                EventKind::StackReady { .. } => told.phase = Phase::Up,
+                EventKind::StackReady { elapsed_ms, .. } => {
+                    (told.phase, told.ready_ms) = (Phase::Up, Some(*elapsed_ms));
+                }
                 EventKind::StackStopping { .. } => told.phase = Phase::Stopping,
                 EventKind::Receipt(receipt) => told.clean = receipt.left.is_empty(),
                 _ => {}
@@ -130,6 +141,11 @@ impl Outlet {
         change(&mut self.lock().record);
         self.changed();
         self.flush();
+    }
+
+    /// How long it took until everything was ready, the last time.
+    pub(super) fn ready_ms(&self) -> Option<u64> {
+        self.lock().ready_ms
     }
 
     /// How everything is now.

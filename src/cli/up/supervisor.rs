@@ -92,7 +92,10 @@ impl control::Supervisor for Shared {
         let (record, phase) = self.0.outlet.now();
         let mode = if self.0.detached.load(Ordering::Relaxed) { Mode::Detached } else { Mode::Foreground };
         let (root, logs) = (self.0.root.clone(), self.0.log_folder.clone());
-        Status::of_record(&record, wire::Circumstances { root, logs, mode, phase, next_event })
+        Status::of_record(
+            &record,
+            wire::Circumstances { root, logs, mode, phase, ready_ms: self.0.outlet.ready_ms(), next_event },
+        )
     }
 
     fn events(&self) -> EventLog {

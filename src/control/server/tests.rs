@@ -48,7 +48,10 @@ impl Supervisor for Stub {
         });
         let record = Record { run: RUN.to_owned(), pid: 7, services: services.into(), ..Record::default() };
         let (root, logs) = (self.root.clone(), self.root.join("logs"));
-        Status::of_record(&record, Circumstances { root, logs, mode: Mode::Detached, phase: Phase::Up, next_event })
+        Status::of_record(
+            &record,
+            Circumstances { root, logs, mode: Mode::Detached, phase: Phase::Up, ready_ms: None, next_event },
+        )
     }
 
     fn events(&self) -> EventLog {
