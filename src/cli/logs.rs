@@ -175,7 +175,8 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let state = StateDir::of(&manifest::discover(&context.start)?);
     let folder = state.logs();
     let failed = |error| Error::io(format!("cannot read the logs in `{}`", folder.display()), error);
-    let query = Query { services, tail, since, until, previous, filter: Filter::new(grep, level), follow };
+    let query =
+        Query { services, tail, since, until, previous, filter: Filter::new(grep, level), follow, ..Query::default() };
     let mut known = read::services(&folder).map_err(failed)?;
     let containers = containers::find(&state, &query, &known, &context).await;
     for service in containers.services() {

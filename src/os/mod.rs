@@ -21,6 +21,7 @@ pub mod ports;
 pub mod private_file;
 pub mod process;
 pub mod pty;
+pub mod signal_name;
 pub mod signals;
 pub mod socket;
 pub mod spawn;

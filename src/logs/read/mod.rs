@@ -24,6 +24,8 @@ use self::filter::Sieve;
 use self::follow::Position;
 use self::source::Source;
 use super::LogLine;
+use super::chunk::without_escapes;
+use super::error_line::ErrorLines;
 use crate::name::ServiceName;
 
 /// How often new lines are looked for.
@@ -49,6 +51,8 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Only what each service printed between its start before the last and its last.
     pub previous: bool,
+    /// Only what each service printed since its last start.
+    pub current: bool,
     /// Which lines.
     pub filter: Filter,
     /// Whether to go on with new lines.
@@ -87,6 +91,38 @@ pub fn last_stamp(folder: &Path, service: &ServiceName) -> io::Result<Option<Tim
     let query = Query { tail: Some(1), ..Query::default() };
     let (mut source, _) = Source::open(folder, service, &query)?;
     Ok(source.next()?.map(|line| line.at))
+}
+
+/// What one life of a service left in its log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// The first line that looks like an error.
+    pub first_error: Option<String>,
+    /// Its last lines, the oldest first.
+    pub tail: Vec<String>,
+}
+
+/// How many lines of a life are looked through for an error: the cause of a bad end is seldom far from either end.
+const LOOKED_THROUGH: usize = 50_000;
+
+/// The last life of a service, or with `previous` the one before, with `n` of its last lines. Texts are without escapes.
+pub fn life(folder: &Path, service: &ServiceName, previous: bool, n: usize) -> io::Result<Life> {
+    let query = Query { previous, current: !previous, ..Query::default() };
+    let plain = |line: LogLine| without_escapes(&line.text).into_owned();
+    let (mut source, _) = Source::open(folder, service, &Query { tail: Some(n), ..query.clone() })?;
+    let mut tail = Vec::new();
+    while let Some(line) = source.next()? {
+        tail.push(plain(line));
+    }
+    let errors = ErrorLines::new();
+    let (mut source, _) = Source::open(folder, service, &query)?;
+    for _ in 0..LOOKED_THROUGH {
+        let Some(line) = source.next()? else { break };
+        if errors.is_error(line.text.as_bytes()) {
+            return Ok(Life { first_error: Some(plain(line)), tail });
+        }
+    }
+    Ok(Life { first_error: None, tail })
 }
 
 /// Reads what `query` asks for, merged by time.

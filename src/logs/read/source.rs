@@ -142,6 +142,11 @@ fn range(parts: &mut [Part], query: &Query) -> io::Result<Option<(Place, Place)>
             None => return Ok(None),
         }
     }
+    if query.current
+        && let Some((_, last)) = part::previous(parts, end)?
+    {
+        begin = last;
+    }
     if let Some(until) = query.until {
         end = end.min(part::find(parts, &stamp(until), true)?);
     }
