@@ -27,6 +27,7 @@ mod stop;
 mod tests;
 mod up;
 mod wait;
+mod why;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -97,6 +98,7 @@ enum Command {
     Wait(wait::Args),
     Down(down::Args),
     Ps(ps::Args),
+    Why(why::Args),
     Logs(logs::Args),
     Db(db::Args),
     Config(config::Args),
@@ -205,6 +207,7 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Wait(args) => block_on(wait::run(args.settings(), context)),
         Command::Down(args) => block_on(down::run(args.settings(), context)),
         Command::Ps(args) => block_on(ps::run(args.settings(), context)),
+        Command::Why(args) => block_on(why::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),
         Command::Db(args) => block_on(db::run(args.settings(), context)),
     }

@@ -20,6 +20,7 @@ mod table;
 mod tests;
 mod trace;
 mod unpadded;
+pub mod why;
 mod words;
 
 pub use log_printer::{LogObjects, LogPrinter};

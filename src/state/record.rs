@@ -206,6 +206,11 @@ impl Record {
             EventKind::Stopped { exit, .. } => {
                 service.last_exit = Some(exit.clone());
                 service.ended();
+                // It was stopped because it had failed.
+                if let Some(failure) = &service.failure {
+                    "failed".clone_into(&mut service.phase);
+                    service.detail = Some(failure.message.clone());
+                }
             }
             EventKind::Failed { failure, .. } => {
                 if let Some(exit) = &failure.exit {
