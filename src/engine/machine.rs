@@ -13,6 +13,7 @@ mod ends;
 mod health;
 mod teardown;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
@@ -230,17 +231,40 @@ impl Machine {
         self.settle(now);
     }
 
-    /// Says so once all that was to be brought up is up. After that, what failed is waited for no more.
+    /// Says so once all that was to be brought up is up. What somebody has stopped is not waited for, nor is what needs
+    /// it, nor what failed after that.
     fn settle(&mut self, now: Instant) {
         let Some(since) = self.settling else { return };
-        let failed = |entry: &Entry| self.was_ready && entry.phase == Phase::Failed && entry.then.is_none();
-        if !self.nodes.values().all(|entry| entry.settled() || failed(entry)) {
-            return;
+        let mut idle: HashSet<&NodeId> = HashSet::new();
+        // Needed nodes come first.
+        for (id, entry) in &self.nodes {
+            let is_idle = match entry.phase {
+                Phase::Stopped => true,
+                Phase::Failed => self.was_ready,
+                Phase::Waiting => entry.spec.needs.iter().any(|need| {
+                    let unmet = |on: &Entry| !on.meets(need.until);
+                    idle.contains(&need.on) && self.nodes.get(&need.on).is_some_and(unmet)
+                }),
+                Phase::Starting
+                | Phase::Probing
+                | Phase::Late
+                | Phase::Ready
+                | Phase::Done
+                | Phase::Backoff
+                | Phase::Stopping
+                | Phase::Undoing
+                | Phase::Gone => false,
+            };
+            if is_idle && entry.then.is_none() {
+                idle.insert(id);
+            } else if !entry.settled() {
+                return;
+            }
         }
         let unready = self
             .nodes
             .values()
-            .filter(|entry| matches!(entry.phase, Phase::Late | Phase::Failed))
+            .filter(|entry| matches!(entry.phase, Phase::Late | Phase::Failed | Phase::Waiting))
             .filter_map(|entry| entry.spec.id.service().cloned())
             .collect();
         self.was_ready = true;

@@ -225,7 +225,8 @@ impl Machine {
             // It may be asked in another way from now on.
             self.out.push(Effect::Watch(entry.spec.id.clone(), entry.life));
         }
-        if matches!(entry.phase, Phase::Failed | Phase::Stopped) {
+        // What somebody is stopping is wanted after all.
+        if matches!(entry.phase, Phase::Failed | Phase::Stopped) || matches!(entry.then, Some(Then::Stay)) {
             entry.then = Some(Then::Again);
             entry.restarts = Restarts::default();
         }

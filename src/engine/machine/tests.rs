@@ -394,6 +394,35 @@ fn what_is_stopped_stays_stopped_and_what_needs_it_runs_on() {
 }
 
 #[test]
+fn what_is_being_stopped_is_started_again_by_an_apply_that_wants_it() {
+    let mut bench = running_chain();
+    let specs: Vec<Spec> = bench.machine.nodes.values().map(|entry| entry.spec.clone()).collect();
+    bench.send(Input::Command(Command::Stop { nodes: services(&["gateway"]), kill: false }));
+    bench.send(Input::Command(Command::Apply(Change { specs, changed: HashMap::new() })));
+    bench.gone("gateway");
+    assert_eq!(bench.starts(), ["gateway"], "nobody would start it any more, and `up` waits for it");
+    bench.up("gateway");
+    assert!(matches!(&bench.events()[..], [.., EventKind::StackReady { unready, .. }] if unready.is_empty()));
+}
+
+#[test]
+fn nobody_waits_for_what_needs_something_that_was_stopped() {
+    let mut bench = chain();
+    bench.up("db");
+    bench.send(Input::Command(Command::Stop { nodes: services(&["api"]), kill: false }));
+    bench.report("api", Report::Started(Handle::Process { pid: 1 }));
+    assert_eq!(bench.stops(), ["api"]);
+    bench.gone("api");
+    assert_eq!((bench.phase("api"), bench.phase("gateway")), (Phase::Stopped, Phase::Waiting));
+    let gateway = vec!["gateway".parse().unwrap()];
+    assert!(matches!(&bench.events()[..], [.., EventKind::StackReady { unready, .. }] if *unready == gateway));
+    // It comes up all the same, once that is there.
+    bench.send(Input::Command(Command::Start(services(&["api"]))));
+    bench.up("api");
+    assert_eq!(bench.starts(), ["gateway"]);
+}
+
+#[test]
 fn a_stop_without_patience_kills() {
     let mut bench = running_chain();
     bench.send(Input::Command(Command::Stop { nodes: services(&["api"]), kill: true }));
