@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use devctl::os::process::{self, Identity, Kill};
 use devctl::os::{boot, process::own};
+use devctl::state::lock::Lock;
 use serde_json::{Value, json};
 use support::{Devctl, Engine, Infra, Project, Signal, cargo, gone, processes_of_run, sql, until};
 
@@ -183,6 +184,61 @@ fn what_both_leave_is_shown_by_ps_and_ended_by_down() {
     project.assert_nothing_left(&run);
     assert_eq!(file(&project, "last-run.json").expect("the run before is known")["end"], "killed");
     assert_eq!(rows(&project), Vec::<Value>::new());
+}
+
+#[test]
+fn a_guardian_that_is_stopped_at_work_goes_on_for_whoever_waits() {
+    let project = four();
+    let (devctl, run) = up(&project);
+    let guardian = devctl.guardian();
+    devctl.signal(Signal::SIGKILL);
+    let state = devctl::state::StateDir::of(project.root());
+    // The stubborn one keeps it busy for a second.
+    until("the guardian is at work", || match Lock::holder(&state) {
+        Ok(Some(holder)) if holder.guardian => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(process::signal(guardian, Kill::Stop));
+    let down = project.run(&["down"]);
+    down.expect_code(0);
+    gone(guardian);
+    project.assert_nothing_left(&run);
+}
+
+#[test]
+fn a_supervisor_that_dies_while_it_is_asked_to_stop_is_nobody_elses() {
+    let project = four();
+    // The lock of somebody who is dead, and whose files the system has not closed yet.
+    let mut dead = Command::new("true").spawn().expect("every Unix has true");
+    let pid = dead.id();
+    dead.wait().expect("it is our child");
+    project.write(".devctl/lock", &format!("{{\"pid\":{pid},\"run\":\"00000000000a\"}}\n"));
+    let lock = std::fs::File::open(project.root().join(".devctl/lock")).expect("it was just written");
+    lock.lock().expect("nobody else is there");
+    let mut down = Devctl::spawn(project.command(&["down"]));
+    // It says nothing; meanwhile it has looked, unless the machine is very busy.
+    down.listen(std::time::Duration::from_millis(200), |_| false);
+    drop(lock);
+    down.wait_exit().expect_code(0);
+}
+
+#[test]
+fn ps_asks_the_supervisor_where_there_is_no_room_for_its_record() {
+    let project = four();
+    let (devctl, run) = up(&project);
+    // Nothing can be written there any more.
+    let record = project.root().join(".devctl/run.json");
+    until("the record is a folder", || {
+        drop(std::fs::remove_file(&record));
+        std::fs::create_dir(&record).map_err(|error| error.to_string())
+    });
+    let rows = rows(&project);
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["service"].as_str()).collect();
+    assert_eq!(names, ["plain", "grand", "setsid", "stubborn"]);
+    assert!(rows.iter().all(|row| row["state"] == "ready" && row["pid"].is_u64()), "{rows:#?}");
+    std::fs::remove_dir(&record).expect("it is empty");
+    devctl.kill_and_wait_for_guardian();
+    project.assert_nothing_left(&run);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `devctl down`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -14,6 +15,7 @@ use crate::driver::process::{self as host, Patience, Swept};
 use crate::error::Error;
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{ProjectName, RunId};
+use crate::os::clock;
 use crate::os::process::{self, Kill};
 use crate::state::StateDir;
 use crate::state::guardian_log::Deed;
@@ -247,29 +249,43 @@ fn confirm(doomed: &[String]) -> Result<(), Error> {
     if answer.trim() == "yes" { Ok(()) } else { Err(refused("the answer was not `yes`")) }
 }
 
+/// How long the system may take to give back the lock of a supervisor that has died.
+const DEAD: Duration = Duration::from_secs(10);
+
 /// Ends a devctl that runs the stack, the way Ctrl+C would, and waits until it is gone; answers who it was.
 async fn stop_supervisor(state: &StateDir) -> Result<Option<u32>, Error> {
     let cannot_look = |error| Error::io("cannot look at the project's lock", error);
-    let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(None) };
-    if holder.guardian {
-        // It is taking down what a killed run left, and is about to finish.
-        Lock::wait_until_free(state).await.map_err(cannot_look)?;
-        return Ok(None);
-    }
-    // In its own words first: whoever sees the run is told why it ends.
-    let told = match Client::connect(state.root()).await {
-        Ok((client, status)) if status.pid == holder.pid => client.down(&wire::Down::default()).await.is_ok(),
-        Ok(_) | Err(_) => false,
-    };
-    if holder.pid != 0 && !told {
-        let asked = holder.process().is_some_and(|devctl| process::signal(devctl, Kill::Term));
-        if !asked && Lock::holder(state).map_err(cannot_look)?.is_some() {
+    let began = clock::now();
+    loop {
+        let Some(holder) = Lock::holder(state).map_err(cannot_look)? else { return Ok(None) };
+        if holder.guardian {
+            // It is taking down what a killed run left, and is about to finish.
+            Lock::wait_until_free(state).await.map_err(cannot_look)?;
+            return Ok(None);
+        }
+        // In its own words first: whoever sees the run is told why it ends.
+        let told = match Client::connect(state.root()).await {
+            Ok((client, status)) if status.pid == holder.pid => client.down(&wire::Down::default()).await.is_ok(),
+            Ok(_) | Err(_) => false,
+        };
+        let devctl = holder.process();
+        if told || devctl.is_some_and(|devctl| process::signal(devctl, Kill::Term)) {
+            Lock::wait_until_free(state).await.map_err(cannot_look)?;
+            return Ok(Some(holder.pid));
+        }
+        if devctl.is_some_and(process::lives) {
             let message = format!("cannot stop devctl (pid {}): it is another user's", holder.pid);
             return Err(Error::new(Blame::Environment, message));
         }
+        // It has just died, and the system is about to give its lock back or its guardian about to say that it has it.
+        if clock::now().duration_since(began) > DEAD {
+            let message =
+                format!("somebody has this project, and it is not devctl (pid {}), which is dead", holder.pid);
+            let hint = format!("find out who with `lsof {}`", state.path().join("lock").display());
+            return Err(Error::new(Blame::Environment, message).hint(hint));
+        }
+        Lock::look_again(state).await;
     }
-    Lock::wait_until_free(state).await.map_err(cannot_look)?;
-    Ok(Some(holder.pid))
 }
 
 /// Ends what runs that died left of their processes.

@@ -203,6 +203,17 @@ pub fn signal(id: Identity, kill: Kill) -> bool {
     look(id.pid).is_some_and(|p| p.id == id && !p.ended) && platform::signal(id.pid, kill)
 }
 
+/// Lets every process go on that was stopped and has this file open, where the system tells who has.
+pub fn resume_holders(file: &std::path::Path) {
+    #[cfg(unix)]
+    for pid in file.canonicalize().map(|file| platform::file_holders(&file)).unwrap_or_default() {
+        platform::signal(pid, Kill::Cont);
+    }
+    // Nobody is stopped there.
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
 /// Signals a whole process group. The caller has made sure whose it is.
 pub(super) fn signal_group(group: u32, kill: Kill) -> bool {
     platform::signal_group(group, kill)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateDir;
 use crate::os::boot;
-use crate::os::process::{self, Identity};
+use crate::os::process::{self, Identity, Kill};
 
 /// Who holds a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +75,7 @@ impl Lock {
         for _ in 0..LOOKS {
             match file.try_lock() {
                 Ok(()) => {
-                    file.set_len(0)?;
-                    file.rewind()?;
-                    let text = serde_json::to_string(holder).expect("a holder is plain data");
-                    writeln!(file, "{text}")?;
+                    write_holder(&mut file, holder)?;
                     return Ok(Attempt::Held(Self { _file: file }));
                 }
                 Err(TryLockError::WouldBlock) => {
@@ -113,18 +110,42 @@ impl Lock {
     /// Waits until nobody holds the project any more; looks every 20 ms, since the system tells nobody of a lock that
     /// is given back.
     pub async fn wait_until_free(state: &StateDir) -> io::Result<()> {
-        while Self::holder(state)?.is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while let Some(holder) = Self::holder(state)? {
+            // A guardian that somebody has stopped (SIGSTOP) would be waited for for ever.
+            if let Some(guardian) = holder.process().filter(|_| holder.guardian) {
+                process::signal(guardian, Kill::Cont);
+            }
+            Self::look_again(state).await;
         }
         Ok(())
     }
+
+    /// Waits for the next look at a project that somebody holds.
+    pub async fn look_again(state: &StateDir) {
+        // One that was stopped before it could write its name is found by the file that it has open.
+        if Self::holder(state).is_ok_and(|holder| holder.is_some_and(|holder| holder.process().is_none())) {
+            process::resume_holders(&state.file("lock"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Writes over the name of the last holder, in one step: whoever reads it sees one of them, and a disk that is full has
+/// room for it.
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    let mut text = serde_json::to_string(holder).expect("a holder is plain data");
+    text.push('\n');
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    // What stands behind the first line was the end of a longer name.
+    serde_json::from_str(text.lines().next()?).ok()
 }
 
 #[cfg(test)]
@@ -143,6 +164,21 @@ mod tests {
         assert_eq!(Lock::holder(&state).unwrap(), Some(first));
         drop(lock);
         assert_eq!(Lock::holder(&state).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_is_written_over_a_longer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::of(folder.path());
+        let long = Holder { run: "x".repeat(500), ..Holder::this("") };
+        drop(Lock::take(&state, &long).unwrap());
+        let short = Holder::this("00000000000a");
+        let Attempt::Held(_lock) = Lock::take(&state, &short).unwrap() else { panic!("nobody else is there") };
+        assert_eq!(Lock::holder(&state).unwrap(), Some(short.clone()));
+        // Seen in the middle of it.
+        let text = format!("{}\n{}", serde_json::to_string(&short).unwrap(), "x\"}\n");
+        std::fs::write(state.file("lock"), text).unwrap();
+        assert_eq!(read_holder(&mut File::open(state.file("lock")).unwrap()), Some(short));
     }
 
     #[test]

@@ -105,6 +105,15 @@ impl Devctl {
         }
     }
 
+    /// Takes in what it says until `enough` accepts the events so far, it says nothing for that long, or it has ended:
+    /// for whoever minds none of these.
+    pub(crate) fn listen(&mut self, quiet: Duration, enough: impl Fn(&[Value]) -> bool) {
+        while !enough(&self.seen) {
+            let Ok(line) = self.lines.recv_timeout(quiet) else { return };
+            self.seen.push(parse(line));
+        }
+    }
+
     /// Waits for an event by its name.
     #[track_caller]
     pub(crate) fn wait_event(&mut self, name: &str) -> Value {
