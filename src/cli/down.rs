@@ -75,7 +75,8 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let supervisor = stop_supervisor(&state).await?;
     // Nobody may bring the stack up while it is taken down.
     let run = RunId::from_random(rand::random());
-    let _lock = super::up::take_lock(&state, &run).await?;
+    let lock = super::up::take_lock_to_tidy_up(&state, &run).await?;
+    socket::clear(&manifest.root, &lock);
     // What a guardian did is told once.
     let mut done = Done { supervisor, guardian: Deed::read(&state), ..Done::default() };
     Deed::clear(&state);

@@ -129,7 +129,7 @@ async fn hold(state: &StateDir, watch: &Watch) -> Hold {
     let run = watch.run.0.as_str();
     let holder = Holder { guardian: true, ..Holder::this(run) };
     loop {
-        match Lock::take(state, &holder) {
+        match Lock::take_to_tidy_up(state, &holder) {
             Ok(Attempt::Held(lock)) => return Hold::Ours(lock),
             // The supervisor itself, whose files the kernel closes one after the other.
             Ok(Attempt::Taken(Some(holder))) if holder.run == run && !holder.guardian => {

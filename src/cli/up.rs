@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::attached::Terminal;
 use self::prepare::Prepared;
-pub(super) use self::prepare::take_lock;
+pub(super) use self::prepare::take_lock_to_tidy_up;
 use self::session::Session;
 pub(super) use self::session::{StopRequests, shape};
 use super::{Context, duration, output};

@@ -69,13 +69,25 @@ pub enum Attempt {
 impl Lock {
     /// Asks for the lock of a project and writes `holder` into it.
     pub fn take(state: &StateDir, holder: &Holder) -> io::Result<Attempt> {
+        Self::take_as(state, holder, true)
+    }
+
+    /// [`Lock::take`], for whoever tidies up and lets go: that works on a disk without room for a name.
+    pub fn take_to_tidy_up(state: &StateDir, holder: &Holder) -> io::Result<Attempt> {
+        Self::take_as(state, holder, false)
+    }
+
+    fn take_as(state: &StateDir, holder: &Holder, must_be_named: bool) -> io::Result<Attempt> {
         state.make()?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(state.file("lock"))?;
         for _ in 0..LOOKS {
             match file.try_lock() {
                 Ok(()) => {
-                    write_holder(&mut file, holder)?;
+                    let named = write_holder(&mut file, holder);
+                    if must_be_named {
+                        named?;
+                    }
                     return Ok(Attempt::Held(Self { _file: file }));
                 }
                 Err(TryLockError::WouldBlock) => {

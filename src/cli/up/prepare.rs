@@ -58,9 +58,22 @@ pub(super) enum Remark {
 
 /// Takes the project for this run, or says who has it. The guardian of a killed run is waited for: it is about to
 /// finish.
-pub(in crate::cli) async fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
+pub(super) async fn take_lock(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
+    take_lock_by(Lock::take, state, run).await
+}
+
+/// [`take_lock`], for `down`: it works where the disk is full.
+pub(in crate::cli) async fn take_lock_to_tidy_up(state: &StateDir, run: &RunId) -> Result<Lock, Error> {
+    take_lock_by(Lock::take_to_tidy_up, state, run).await
+}
+
+async fn take_lock_by(
+    take: fn(&StateDir, &Holder) -> io::Result<Attempt>,
+    state: &StateDir,
+    run: &RunId,
+) -> Result<Lock, Error> {
     loop {
-        match Lock::take(state, &Holder::this(run.as_str())).map_err(|error| cannot_lock(state.path(), error))? {
+        match take(state, &Holder::this(run.as_str())).map_err(|error| cannot_lock(state.path(), error))? {
             Attempt::Held(lock) => return Ok(lock),
             Attempt::Taken(Some(holder)) if holder.guardian => {
                 Lock::wait_until_free(state).await.map_err(|error| cannot_lock(state.path(), error))?;
