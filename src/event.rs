@@ -220,7 +220,7 @@ pub enum EventKind {
         /// How it ended.
         exit: Exit,
     },
-    /// A container or network of the run was removed.
+    /// A container or network of the run was removed, or a service is no longer part of the stack.
     Removed {
         /// The node.
         node: NodeId,

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::follow::{self, Follow, Until};
+use super::up::StopRequests;
 use crate::control::client::Client;
 use crate::error::Error;
 use crate::manifest;
@@ -31,5 +32,5 @@ pub(super) async fn run(format: report::Format, context: Context) -> Result<u8, 
     let selection = Selection::default();
     let (until, from) = (Until::Left, status.next_event);
     let follow = Follow { manifest: &manifest, selection: &selection, format, until, from, ours: false };
-    follow::run(&client, &status, follow, &context).await
+    follow::run(&client, &status, follow, StopRequests::install(None)?, &context).await
 }

@@ -182,7 +182,12 @@ impl Pending {
                 outcomes
             }
             EventKind::Stopped { node, exit } => self.take(|change, _| {
-                (is(node, change) && goes_down(change.what)).then(|| Ended::Stopped { exit: Some(exit.clone()) })
+                // What leaves the stack has another step to go.
+                let is_it = is(node, change) && goes_down(change.what) && change.what != What::Remove;
+                is_it.then(|| Ended::Stopped { exit: Some(exit.clone()) })
+            }),
+            EventKind::Removed { node } => self.take(|change, _| {
+                (is(node, change) && change.what == What::Remove).then_some(Ended::Stopped { exit: None })
             }),
             EventKind::Finished { .. } => self.over(),
             _ => Vec::new(),
@@ -196,7 +201,7 @@ impl Pending {
     /// A failed service does not run: whoever wanted that has it.
     fn failed(&mut self, node: &NodeId, failure: &Failure) -> Vec<Outcome> {
         self.take(|change, _| {
-            if node.service() != Some(&change.service) {
+            if node.service() != Some(&change.service) || change.what == What::Remove {
                 return None;
             }
             Some(if goes_down(change.what) {
@@ -234,7 +239,9 @@ impl Pending {
                 (&before.since, before.pid, &before.container) != (&service.since, service.pid, &service.container)
             });
             match service.state {
-                State::Stopped | State::Failed | State::Done if goes_down(change.what) => {
+                State::Stopped | State::Failed | State::Done
+                    if goes_down(change.what) && change.what != What::Remove =>
+                {
                     Some(Ended::Stopped { exit: None })
                 }
                 State::Ready

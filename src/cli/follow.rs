@@ -10,7 +10,7 @@ use super::up::{self, StopRequests};
 use crate::control::client::{Client, Logs};
 use crate::control::wire::{Down, EventLine, LogEntry, Phase, ServiceStatus, State, Status};
 use crate::error::Error;
-use crate::event::{Event, EventKind, Handle, Signal};
+use crate::event::{Event, EventKind, Handle, Outcome, Signal};
 use crate::logs::{Hub, LogSink};
 use crate::manifest::Manifest;
 use crate::name::{NodeId, ServiceName};
@@ -42,10 +42,15 @@ pub(super) enum Until {
     Left,
 }
 
-/// Shows the run; answers with the exit code that says how it went.
-pub(super) async fn run(client: &Client, status: &Status, follow: Follow<'_>, context: &Context) -> Result<u8, Error> {
+/// Shows the run until `stop` or its end; answers with the exit code that says how it went.
+pub(super) async fn run(
+    client: &Client,
+    status: &Status,
+    follow: Follow<'_>,
+    mut stop: StopRequests,
+    context: &Context,
+) -> Result<u8, Error> {
     let Follow { manifest, selection, format, until, from, ours } = follow;
-    let mut stop = StopRequests::install(None)?;
     let logs = Hub::new(None);
     let (tell, told) = unbounded_channel();
     let (steer, steering) = report::steering();
@@ -60,7 +65,7 @@ pub(super) async fn run(client: &Client, status: &Status, follow: Follow<'_>, co
     if from > 1 && format != Format::Json {
         so_far(status, &tell);
     }
-    let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, code: None };
+    let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, by: None, code: None };
     let mut events = client.events(&status.run, from);
     let mut lines = Lines { logs: client.logs(&status.run, &[], 0), hub: logs, sinks: HashMap::new(), open: true };
     loop {
@@ -101,11 +106,20 @@ struct Shown<'a> {
     tell: Option<UnboundedSender<Event>>,
     /// How often somebody pressed Ctrl+C.
     asked: u32,
+    /// The signal by which we had the run ended.
+    by: Option<Signal>,
     code: Option<u8>,
 }
 
 impl Shown<'_> {
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, mut event: Event) {
+        if let (EventKind::Finished { outcome, exit_code }, Some(signal)) = (&mut event.kind, self.by)
+            && matches!(outcome, Outcome::Interrupted(_))
+        {
+            // The supervisor was told over its socket, by which no signal travels.
+            *outcome = Outcome::Interrupted(signal);
+            *exit_code = outcome.exit_code();
+        }
         let over = match &event.kind {
             EventKind::StackReady { unready, .. } => {
                 self.code = Some(if unready.is_empty() { 0 } else { 4 });
@@ -135,6 +149,7 @@ impl Shown<'_> {
             }
             return true;
         }
+        self.by.get_or_insert(signal);
         // A supervisor that cannot be asked any more is about to end.
         let _ = self.client.down(&Down { kill: self.asked > 1, keep: false }).await;
         false

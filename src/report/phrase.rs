@@ -63,10 +63,10 @@ pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
         EventKind::Healthy { node } => about(node, "healthy again".to_owned()),
         EventKind::Applied { added, changed, removed } => run(applied(added, changed, removed), Vec::new()),
         EventKind::StackReady { elapsed_ms, unready } if unready.is_empty() => {
-            run(format!("everything is ready in {}", words::duration(*elapsed_ms)), Vec::new())
+            run(format!("everything is ready{}", words::took(*elapsed_ms)), Vec::new())
         }
         EventKind::StackReady { elapsed_ms, unready } => {
-            run(format!("up in {}, not ready: {}", words::duration(*elapsed_ms), words::comma(unready)), Vec::new())
+            run(format!("up{}, not ready: {}", words::took(*elapsed_ms), words::comma(unready)), Vec::new())
         }
         EventKind::StackStopping { cause } => run(format!("stopping: {}", stop_cause(*cause)), Vec::new()),
         EventKind::Stopping { node, grace_ms } => {
@@ -74,6 +74,7 @@ pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
         }
         EventKind::Killing { node } => about(node, killing(node, board)),
         EventKind::Stopped { node, exit } => about(node, format!("stopped ({exit})")),
+        EventKind::Removed { node: node @ NodeId::Service(_) } => about(node, "no longer part of the stack".to_owned()),
         EventKind::Removed { node } => about(node, "removed".to_owned()),
         EventKind::Receipt(receipt) => {
             let mut lines = receipt_lines(receipt, board);

@@ -162,11 +162,11 @@ impl Pretty {
         if let Some(path) = self.trace.critical_path() {
             let _ = writeln!(text, "{}", self.paint.paint(DIM, &path));
         }
-        let took = words::duration(elapsed_ms);
+        let took = words::took(elapsed_ms);
         let headline = if unready.is_empty() {
-            self.paint.paint(GOOD, &format!("Ready in {took}"))
+            self.paint.paint(GOOD, &format!("Ready{took}"))
         } else {
-            self.paint.paint(WARN, &format!("Up in {took}, not ready: {}", words::comma(unready)))
+            self.paint.paint(WARN, &format!("Up{took}, not ready: {}", words::comma(unready)))
         };
         let way_out = match self.way_out {
             WayOut::Stop => "Ctrl+C stops everything",

@@ -18,6 +18,11 @@ pub fn duration(ms: u64) -> String {
     format!("{} h {:02} m", seconds / 3600, seconds % 3600 / 60)
 }
 
+/// Words how long something took, behind what it was: ` in 1.2 s`. Of no time at all it is not known.
+pub(super) fn took(ms: u64) -> String {
+    if ms == 0 { String::new() } else { format!(" in {}", duration(ms)) }
+}
+
 /// Words a span that is counted down or waited for, in whole seconds, rounded up: `4 s`, `1 m 05 s`.
 pub(super) fn seconds(ms: u64) -> String {
     let seconds = ms.div_ceil(1000);

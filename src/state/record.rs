@@ -134,6 +134,9 @@ impl Record {
             EventKind::Starting { node, .. } if node.service().is_none() => {
                 return self.failures.shift_remove(&node.to_string()).is_some();
             }
+            EventKind::Removed { node: NodeId::Service(name) } => {
+                return self.services.shift_remove(name.as_str()).is_some();
+            }
             _ => {}
         }
         let (NodeId::Service(name), phase, detail) = (match &event.kind {

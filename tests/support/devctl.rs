@@ -126,6 +126,12 @@ impl Devctl {
         self.wait_for(&format!("event `{name}` of `{node}`"), |event| event["event"] == name && event["node"] == node)
     }
 
+    /// Whether an event of one node is among those that were printed up to now.
+    pub(crate) fn has_node(&mut self, name: &str, node: &str) -> bool {
+        self.seen.extend(self.lines.try_iter().map(parse));
+        self.seen.iter().any(|event| event["event"] == name && event["node"] == node)
+    }
+
     /// The id of the run.
     #[track_caller]
     pub(crate) fn run_id(&mut self) -> String {

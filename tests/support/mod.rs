@@ -9,6 +9,7 @@
 mod client;
 mod devctl;
 mod engine;
+mod events;
 mod ports;
 mod processes;
 mod project;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub(crate) use client::{WebSocket, get, get_json, redis_ping, sql, websocket_round_trip};
 pub(crate) use devctl::{Devctl, Finished, Signal, gone};
 pub(crate) use engine::{Container, Engine};
+pub(crate) use events::Events;
 pub(crate) use ports::Port;
 pub(crate) use processes::{Process, processes_of_run};
 pub(crate) use project::{Infra, Project, cargo};

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
-use super::Settings;
+use super::{Settings, StopRequests};
 use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
 use crate::control::client::Client;
 use crate::control::wire::Status;
 use crate::error::Error;
+use crate::event::Signal;
 use crate::manifest::Manifest;
 use crate::os::background::{self, Background};
+use crate::os::process::{self, Kill};
 use crate::os::{env, files};
 use crate::report::Format;
 use crate::state::StateDir;
@@ -45,8 +47,9 @@ pub(super) async fn run(
     context: &Context,
 ) -> Result<u8, Error> {
     let state = StateDir::of(&manifest.root);
+    let mut stop = StopRequests::install(None)?;
     let mut child = start(manifest, settings, &state)?;
-    let (client, status) = match reached(&mut child, manifest).await? {
+    let (client, status) = match reached(&mut child, manifest, &mut stop).await? {
         Reached::Up(client, status) => (client, *status),
         Reached::Ended(code) => {
             // In its own words, which are those of a run in the foreground.
@@ -54,6 +57,7 @@ pub(super) async fn run(
             output::complain(&words, context.color)?;
             return Ok(code);
         }
+        Reached::Left(signal) => return Ok(signal.exit_code()),
     };
     if !wait {
         let text = format!(
@@ -65,7 +69,7 @@ pub(super) async fn run(
         return Ok(0);
     }
     let follow = Follow { manifest, selection: &settings.selection, format, until: Until::Up, from: 1, ours: true };
-    follow::run(&client, &status, follow, context).await
+    follow::run(&client, &status, follow, stop, context).await
 }
 
 /// Where a supervisor in the background complains.
@@ -88,19 +92,35 @@ enum Reached {
     Up(Client, Box<Status>),
     /// It has ended before it could be asked anything, with this exit code.
     Ended(u8),
+    /// Somebody would not wait: it was told to end and did, or nobody sees it any more and it goes on.
+    Left(Signal),
 }
 
 /// Waits until the supervisor answers, or has ended.
-async fn reached(child: &mut Child, manifest: &Manifest) -> Result<Reached, Error> {
+async fn reached(child: &mut Child, manifest: &Manifest, stop: &mut StopRequests) -> Result<Reached, Error> {
     let pid = child.id();
+    let mut asked = None;
     loop {
         tokio::select! {
             biased;
+            Some(signal) = stop.asked.recv() => {
+                if signal == Signal::Hup {
+                    return Ok(Reached::Left(signal));
+                }
+                asked.get_or_insert(signal);
+                // It has no socket yet to be asked at. One that is gone needs no signal.
+                if let Some(supervisor) = pid.and_then(process::look) {
+                    process::signal(supervisor.id, Kill::Term);
+                }
+            }
             status = child.wait() => {
+                if let Some(signal) = asked {
+                    return Ok(Reached::Left(signal));
+                }
                 let status = status.map_err(|error| Error::io("cannot wait for devctl in the background", error))?;
                 return Ok(Reached::Ended(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
             }
-            connected = Client::connect(&manifest.root) => {
+            connected = Client::connect(&manifest.root), if asked.is_none() => {
                 match connected {
                     Ok((client, status)) if Some(status.pid) == pid => return Ok(Reached::Up(client, Box::new(status))),
                     // Somebody else's, on its way out; or nobody's yet.
@@ -108,6 +128,8 @@ async fn reached(child: &mut Child, manifest: &Manifest) -> Result<Reached, Erro
                 }
             }
         }
-        tokio::time::sleep(LOOK).await;
+        if asked.is_none() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Settings, prepare};
+use super::{Settings, StopRequests, prepare};
 use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
@@ -74,7 +74,7 @@ pub(super) async fn run(
     }
     let until = if how.stay { Until::Left } else { Until::Up };
     let follow = Follow { manifest, selection, format: how.format, until, from: reply.seq, ours: false };
-    follow::run(&client, &status, follow, context).await
+    follow::run(&client, &status, follow, StopRequests::install(None)?, context).await
 }
 
 /// Says what another `up` would change, without a change.

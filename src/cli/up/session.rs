@@ -187,13 +187,15 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         }
         std::future::pending::<Infallible>().await
     };
+    // Before the first build: what is written while it runs is news. Without a watched service there is nothing to miss.
+    let watcher = if watching::is_wanted(&supervisor).await { watching::begin(&supervisor).await } else { None };
     let run = async { tokio::join!(runtime::run(plan, runtime, &mut stop.asked, requested), reporter) };
     let (outcome, ()) = tokio::select! {
         ended = run => ended,
         never = trouble => match never {},
         never = at_terminal => match never {},
         never = guarded => match never {},
-        never = watching::watch(Arc::clone(&supervisor)) => match never {},
+        never = watching::watch(Arc::clone(&supervisor), watcher) => match never {},
     };
     outlet.finish(outcome);
     supervisor.guardian.goodbye().await;

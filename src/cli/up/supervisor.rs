@@ -129,6 +129,12 @@ impl Supervisor {
         self.outlet.now().1 == Phase::Stopping
     }
 
+    /// Whether somebody stopped a service on purpose.
+    pub(super) fn is_stopped(&self, name: &ServiceName) -> bool {
+        let (record, _) = self.outlet.now();
+        record.services.get(name.as_str()).is_some_and(|service| state_of(service) == State::Stopped)
+    }
+
     async fn carry_out(&self, command: wire::Command) -> Result<Reply, Refusal> {
         let seq = self.outlet.log().next_seq();
         let (_, phase) = self.outlet.now();

@@ -15,18 +15,32 @@ use crate::event::{Event, EventKind};
 use crate::name::{NodeId, ServiceName};
 use crate::watch::{Change, How, Watched, Watcher};
 
-/// Watches for as long as the run lasts.
-pub(super) async fn watch(supervisor: Arc<Supervisor>) -> Infallible {
-    let mut events = supervisor.outlet.listen();
+/// Begins to watch: what changes from now on is noticed. `None` where that cannot be, which was told.
+pub(super) async fn begin(supervisor: &Supervisor) -> Option<Watcher> {
     let (watched, files) = wanted(&*supervisor.current.lock().await);
-    let mut watcher = match Watcher::start(watched, files, How::Notified).await {
-        Ok(watcher) => watcher,
+    match Watcher::start(watched, files, How::Notified).await {
+        Ok(watcher) => Some(watcher),
         Err(error) => {
             let (message, hints) = (error.to_string(), error.hints());
             supervisor.outlet.say(EventKind::Warning { node: None, message, hints });
-            return std::future::pending().await;
+            None
         }
+    }
+}
+
+/// Whether any service is watched.
+pub(super) async fn is_wanted(supervisor: &Supervisor) -> bool {
+    !wanted(&*supervisor.current.lock().await).0.is_empty()
+}
+
+/// Watches for as long as the run lasts. `begun`: what has begun already.
+pub(super) async fn watch(supervisor: Arc<Supervisor>, begun: Option<Watcher>) -> Infallible {
+    let mut events = supervisor.outlet.listen();
+    let begun = match begun {
+        Some(watcher) => Some(watcher),
+        None => begin(&supervisor).await,
     };
+    let Some(mut watcher) = begun else { return std::future::pending().await };
     loop {
         tokio::select! {
             change = watcher.next() => react(&supervisor, &watcher, change).await,
@@ -69,13 +83,18 @@ async fn react(supervisor: &Supervisor, watcher: &Watcher, change: Change) {
         Change::Service { service, paths, more } => {
             let (nodes, build, dir) = {
                 let current = supervisor.current.lock().await;
-                let mine = |id: &NodeId| id.service().is_some_and(|name| name.base() == service);
+                // What somebody stopped stays stopped, whatever is written meanwhile.
+                let stopped = |name: &ServiceName| supervisor.is_stopped(name);
+                let mine = |id: &NodeId| id.service().is_some_and(|name| name.base() == service && !stopped(name));
                 let steps = current.plan.steps.iter().map(|step| &step.node);
                 let steps = steps.filter(|node| matches!(node.id, NodeId::Service(_)) && mine(&node.id));
                 let nodes: Vec<NodeId> = steps.clone().map(|node| node.id.clone()).collect();
                 let build = steps.clone().any(|node| node.watch.as_ref().is_some_and(|watch| watch.build));
                 (nodes, build, supervisor.root.clone())
             };
+            if nodes.is_empty() {
+                return;
+            }
             watcher.pause(&service);
             let cause = format!("{} changed", named(&paths, more, &dir));
             // Where the engine is gone, the run is over.

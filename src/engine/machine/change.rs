@@ -320,7 +320,11 @@ impl Machine {
                     self.out.push(Effect::Undo(id.clone(), life));
                 } else {
                     entry.enter(Phase::Gone);
+                    let is_workload = entry.is_workload();
                     self.out.push(Effect::Release(id.clone()));
+                    if is_workload {
+                        self.emit(EventKind::Removed { node: id.clone() });
+                    }
                 }
             }
         }
