@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::control::client::Client;
-use crate::control::wire;
+use crate::control::{socket, wire};
 use crate::driver::docker::{self, Docker};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self as host, Patience, Swept};

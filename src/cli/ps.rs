@@ -15,9 +15,10 @@ use crate::error::Error;
 use crate::manifest::{self, Manifest};
 use crate::os::process::Process;
 use crate::os::{clock, terminal, tree};
-use crate::report;
+use crate::report::{self, why::ExitFacts};
 use crate::state::StateDir;
 use crate::state::guardian_log::Deed;
+use crate::state::last_run::{End, LastRun};
 use crate::state::lock::{Holder, Lock};
 use crate::state::record::{Record, ServiceRecord};
 
@@ -76,11 +77,14 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         // The supervisor knows best, and keeps its record up to date.
         Some(record) if holder.as_ref().is_some_and(|holder| !holder.guardian && holder.run == record.run) => {
             let mut used = if settings.stats { stats::of(&record, &context).await } else { HashMap::new() };
-            let rows = record.services.into_iter().map(|(name, service)| {
+            let row = |(name, service): (String, ServiceRecord)| {
                 let used = used.remove(&name);
                 Row { used, ..Row::of_record(name, service) }
-            });
-            (rows.collect(), Vec::new(), Ok(()))
+            };
+            let rows: Vec<Row> = record.services.into_iter().map(row).collect();
+            let ill = rows.iter().filter(|row| ILL.contains(&row.state.as_str())).map(|row| row.service.as_str());
+            let remarks = ask_why(ill).into_iter().collect();
+            (rows, remarks, Ok(()))
         }
         record => {
             let left = record.as_ref().map(orphans).unwrap_or_default();
@@ -136,19 +140,8 @@ fn orphans(record: &Record) -> Vec<Row> {
         let state = "orphaned".to_owned();
         let pid = Some(processes[shown].id.pid);
         let since = known.since.filter(|_| leader.is_some());
-        let (ready_ms, restarts, addresses) = (None, known.restarts, known.addresses);
-        Row {
-            service,
-            state,
-            pid,
-            container: None,
-            since,
-            ready_ms,
-            restarts,
-            addresses,
-            used: None,
-            detail: Some(detail),
-        }
+        let (restarts, ports, addresses) = (known.restarts, known.ports, known.addresses);
+        Row { service, state, pid, since, restarts, ports, addresses, detail: Some(detail), ..Row::default() }
     };
     services.into_iter().map(row).collect()
 }
@@ -169,6 +162,9 @@ fn remarks(state: &StateDir, holder: Option<&Holder>, dead: Option<&Record>, row
     }
     let deed = Deed::read(state);
     remarks.extend(deed.as_ref().map(ToString::to_string));
+    if deed.is_none() && dead.is_none() {
+        remarks.extend(after_the_end(state));
+    }
     if let Some(record) = dead {
         if deed.is_none() {
             remarks.push(format!("the last run {}", last_run::how_it_ended(state, record)));
@@ -180,11 +176,40 @@ fn remarks(state: &StateDir, holder: Option<&Holder>, dead: Option<&Record>, row
     remarks
 }
 
+/// States that want an explanation.
+const ILL: [&str; 4] = ["failed", "late", "restarting", "unhealthy"];
+
+/// What to type to be told what is wrong with these.
+fn ask_why<'a>(services: impl Iterator<Item = &'a str>) -> Option<String> {
+    let commands: Vec<String> = services.map(|service| format!("`devctl why {service}`")).collect();
+    (!commands.is_empty()).then(|| format!("what is wrong: {}", commands.join(", ")))
+}
+
+/// How the last run ended, where it ended by itself and is told by nothing else.
+fn after_the_end(state: &StateDir) -> Vec<String> {
+    let Some(LastRun { ended, end, record }) = LastRun::read(state) else { return Vec::new() };
+    let ago = ended.parse().ok().and_then(|ended| {
+        let passed = clock::timestamp().duration_since(ended).max(jiff::SignedDuration::ZERO);
+        Some(format!(", {} ago", report::duration(passed.as_millis().try_into().ok()?)))
+    });
+    let how = report::why::how_it_ended(end);
+    let mut remarks = vec![format!("the last run {how}{}", ago.unwrap_or_default())];
+    let failed =
+        || record.services.iter().filter(|(_, service)| service.phase == "failed").map(|(name, _)| name.as_str());
+    // Where what failed is no service, whoever needed it knows.
+    let waiting =
+        record.services.iter().filter(|(_, service)| service.phase == "waiting").map(|(name, _)| name.as_str());
+    if end == End::Failed {
+        remarks.extend(ask_why(failed()).or_else(|| ask_why(waiting.take(1))));
+    }
+    remarks
+}
+
 /// What to type to run this again.
 const COMMAND: &str = "devctl ps";
 
 /// One service as `ps` shows it.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 struct Row {
     service: String,
     state: String,
@@ -198,6 +223,16 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_ms: Option<u64>,
     restarts: u32,
+    /// When it will be started again, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_start: Option<String>,
+    /// How it ended the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_exit: Option<ExitFacts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_on: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<u16>,
     addresses: Vec<String>,
     /// What it uses, where that was asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -208,8 +243,18 @@ struct Row {
 
 impl Row {
     fn of_record(service: String, record: ServiceRecord) -> Self {
-        let ServiceRecord { phase, pid, container, since, ready_ms, restarts, addresses, detail, .. } = record;
-        Self { service, state: phase, pid, container, since, ready_ms, restarts, addresses, used: None, detail }
+        let last_exit = record.last_exit.as_ref().map(ExitFacts::of);
+        let ServiceRecord { phase, pid, container, since, ready_ms, restarts, next_start, .. } = record;
+        let ServiceRecord { waiting_on, ports, addresses, detail, .. } = record;
+        let row =
+            Self { service, state: phase, pid, container, since, ready_ms, restarts, next_start, ..Self::default() };
+        Self { last_exit, waiting_on, ports, addresses, detail, ..row }
+    }
+
+    /// How it ended, where its state does not tell: it runs again.
+    fn ended_before(&self) -> Option<String> {
+        let exit = self.last_exit.as_ref().filter(|_| self.restarts > 0 && self.since.is_some())?;
+        Some(format!("restarted {} times, after {}", self.restarts, exit.text).replace(" 1 times", " once"))
     }
 
     fn place(&self) -> String {
@@ -261,15 +306,12 @@ async fn without_supervisor(
     let row = |found: ObservedContainer| Row {
         service: found.service,
         state: if found.running { "running" } else { "exited" }.to_owned(),
-        pid: None,
         container: Some(found.name),
-        // Its status tells that in the engine's words.
-        since: None,
-        ready_ms: None,
-        restarts: 0,
+        ports: found.ports.iter().map(|(_, host, _)| *host).collect(),
         addresses: found.ports.iter().map(|(ip, host, _)| format!("{ip}:{host}")).collect(),
-        used: None,
+        // Since when it runs is told by its status, in the engine's words.
         detail: Some(found.status),
+        ..Row::default()
     };
     Ok((containers.into_iter().map(row).collect(), elsewhere))
 }
@@ -281,42 +323,40 @@ fn json(rows: &[Row]) -> Result<String, Error> {
     Ok(text)
 }
 
-const HEAD: [&str; 6] = ["SERVICE", "STATE", "WHERE", "READY IN", "UP", "ADDRESS"];
-
-/// The columns before the last, where it was asked for them.
-const HEAD_OF_STATS: [&str; 2] = ["CPU", "MEMORY"];
+const HEAD: [&str; 9] = ["SERVICE", "STATE", "WHERE", "READY IN", "UP", "RESTARTS", "CPU", "MEMORY", "ADDRESS"];
 
 /// A table where the terminal is wide enough for it, a list where it is not. What there is to say of a service stands
 /// below it, and nothing is cut: the terminal wraps what is long, and it can still be copied.
-fn table(rows: &[Row], now: jiff::Timestamp, width: Option<u16>) -> String {
-    let with_stats = rows.iter().any(|row| row.used.is_some());
-    let line = |cells: [String; 6], stats: [String; 2]| {
-        let mut cells = Vec::from(cells);
-        if with_stats {
-            let last = cells.len() - 1;
-            cells.splice(last..last, stats);
-        }
-        cells
-    };
-    let mut cells = vec![line(HEAD.map(str::to_owned), HEAD_OF_STATS.map(str::to_owned))];
+fn table(rows: &[Row], now: jiff::Timestamp, screen: Option<u16>) -> String {
+    let mut cells = vec![HEAD.map(str::to_owned)];
     for row in rows {
         let (ready, up) = (row.ready().unwrap_or_default(), row.up(now).unwrap_or_default());
         let first = row.addresses.first().cloned().unwrap_or_default();
-        cells.push(line([row.service.clone(), row.state.clone(), row.place(), ready, up, first], row.stats()));
+        let [cpu, memory] = row.stats();
+        let restarts = row.restarts.to_string();
+        cells.push([row.service.clone(), row.state.clone(), row.place(), ready, up, restarts, cpu, memory, first]);
     }
-    let before_last = cells[0].len() - 1;
-    let wide = |column: usize| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..before_last).map(wide).collect();
-    let before_address: usize = widths.iter().map(|width| width + GAP).sum();
+    // Room is scarce, and mostly there were none.
+    let restarted = rows.iter().any(|row| row.restarts > 0);
+    let measured = rows.iter().any(|row| row.used.is_some());
+    let shown = |column: &usize| match HEAD[*column] {
+        "RESTARTS" => restarted,
+        "CPU" | "MEMORY" => measured,
+        _ => true,
+    };
+    let width = |column: usize| cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0) + GAP;
+    let columns: Vec<(usize, usize)> =
+        (0..HEAD.len() - 1).filter(shown).map(|column| (column, width(column))).collect();
+    let before_address: usize = columns.iter().map(|(_, width)| width).sum();
     let longest = rows.iter().flat_map(|row| &row.addresses).map(|address| address.chars().count()).max().unwrap_or(0);
-    if width.is_some_and(|width| before_address + longest > usize::from(width)) {
+    if screen.is_some_and(|width| before_address + longest > usize::from(width)) {
         return list(rows, now);
     }
     let mut text = String::new();
     for (index, cells) in cells.iter().enumerate() {
         let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths.iter().map(|width| width + GAP).chain([0])) {
-            let _ = write!(line, "{cell:width$}");
+        for (column, width) in columns.iter().copied().chain([(HEAD.len() - 1, 0)]) {
+            let _ = write!(line, "{:width$}", cells[column]);
         }
         let _ = writeln!(text, "{}", line.trim_end());
         if let Some(row) = index.checked_sub(1).map(|index| &rows[index]) {
@@ -347,6 +387,9 @@ fn list(rows: &[Row], now: jiff::Timestamp) -> String {
             let [cpu, memory] = row.stats();
             let _ = write!(text, ", {cpu} CPU, {memory}");
         }
+        if row.restarts > 0 && row.ended_before().is_none() {
+            let _ = write!(text, ", restarts {}", row.restarts);
+        }
         text.push('\n');
         for line in [&row.place()].into_iter().chain(&row.addresses).filter(|line| !line.is_empty()) {
             let _ = writeln!(text, "  {line}");
@@ -357,6 +400,9 @@ fn list(rows: &[Row], now: jiff::Timestamp) -> String {
 }
 
 fn detail(text: &mut String, row: &Row) {
+    if let Some(ended) = row.ended_before() {
+        let _ = writeln!(text, "  {ended}");
+    }
     for line in row.detail.iter().flat_map(|detail| detail.lines()).filter(|line| !line.trim().is_empty()) {
         let _ = writeln!(text, "  {line}");
     }
@@ -367,18 +413,8 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<Row> {
-        let row = |service: &str, state: &str| Row {
-            service: service.to_owned(),
-            state: state.to_owned(),
-            pid: None,
-            container: None,
-            since: None,
-            ready_ms: None,
-            restarts: 0,
-            addresses: Vec::new(),
-            used: None,
-            detail: None,
-        };
+        let row =
+            |service: &str, state: &str| Row { service: service.to_owned(), state: state.to_owned(), ..Row::default() };
         vec![
             Row {
                 container: Some("integrador-db-1".to_owned()),

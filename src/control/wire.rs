@@ -318,7 +318,7 @@ impl Status {
     pub fn into_record(self) -> Record {
         let Self { project, run, pid, began, driver, services, .. } = self;
         let services = services.into_iter().map(ServiceStatus::into_record).collect();
-        Record { project, run, pid, began, driver, services, ..Record::default() }
+        Record { run, pid, project, driver, began, services, ..Record::default() }
     }
 
     /// The service of that name.

@@ -163,7 +163,7 @@ impl Looker<'_> {
             "record",
             match self.is_up() {
                 true => format!("{other} is {} now", if phase == "probing" { "not ready" } else { phase }),
-                false if was_ready => format!("{other} was ready in that run, sooner or later"),
+                false if was_ready => format!("{other} was ready at some time in that run"),
                 false if phase == "stopped" => format!("{other} was not ready in that run"),
                 false => format!("{other} was {phase} when the run ended"),
             },
