@@ -86,6 +86,7 @@ fn a_killed_supervisor_leaves_none_of_four_kinds_of_children() {
     devctl.kill_and_wait_for_guardian();
     project.assert_nothing_left(&run);
     assert_eq!(file(&project, "run.json"), None, "nothing is left to know of");
+    assert!(!project.root().join(".devctl/control.sock").exists(), "nobody will ever answer there");
     let deed = file(&project, "guardian.log").expect("it says what it did");
     assert_eq!((&deed["run"], len(&deed["left"])), (&json!(run), 0), "{deed:#}");
     assert!(len(&deed["processes"]) >= there - 1, "{there} were there: {deed:#}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::last_run;
 use crate::advice::Blame;
+use crate::control::socket;
 use crate::driver::claim::{self, Claim};
 use crate::driver::docker::Docker;
 use crate::driver::guardian::{Watch, Word};
@@ -77,8 +78,10 @@ async fn take_down(watch: &Watch, env: &BTreeMap<String, String>) {
     // A project that was deleted meanwhile is not made anew; its processes are there all the same.
     let there = files::is_dir(state.path());
     let lock = if there { hold(&state, watch).await } else { Hold::Unheld };
-    if matches!(lock, Hold::Others) {
-        return;
+    match &lock {
+        Hold::Others => return,
+        Hold::Ours(lock) => socket::clear(&watch.root, lock),
+        Hold::Unheld => {}
     }
     let record = Record::read(&state).filter(|record| record.run == watch.run.0.as_str());
     let runs = watch.runs();
@@ -118,7 +121,7 @@ async fn take_down(watch: &Watch, env: &BTreeMap<String, String>) {
 /// Whether the project is ours to take down.
 enum Hold {
     /// It is, and nobody else may begin meanwhile.
-    Ours(#[expect(dead_code, reason = "it is held, not read")] Lock),
+    Ours(Lock),
     /// It cannot be locked; the run is to be taken down all the same.
     Unheld,
     /// Another devctl was quicker, and looks after it.

@@ -95,6 +95,18 @@ impl Drop for Socket {
     }
 }
 
+/// Removes the socket that a killed supervisor left in the project in `root`, with the link to it: nobody will ever answer
+/// there. Whoever holds the lock of the project is the only one who may.
+pub fn clear(root: &Path, _held: &Lock) {
+    let at_home = StateDir::of(&real(root)).path().join(NAME);
+    let target = std::fs::read_link(&at_home).ok();
+    // What cannot be removed is recognised as dead by whoever looks for it.
+    let gone = socket::remove_dead(target.as_deref().unwrap_or(&at_home)).unwrap_or(false);
+    if gone && target.is_some() {
+        let _ = std::fs::remove_file(&at_home);
+    }
+}
+
 /// Where the socket of the project in `root` is, whether or not anybody listens; `None` where there is none.
 pub fn find(root: &Path) -> Option<PathBuf> {
     let at_home = StateDir::of(&real(root)).path().join(NAME);

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-pub use platform::{Listener, MAX_PATH, Stream, http_client, is_alive, is_ours, private_folder};
+pub use platform::{Listener, MAX_PATH, Stream, http_client, is_alive, is_ours, private_folder, remove_dead};
 
 /// Whether there is anything of that name to connect to: a socket, and not its remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,19 @@ mod platform {
         }
     }
 
+    /// Removes a socket whose listener has died; answers whether nothing is there any more. Nothing but a socket is ever
+    /// removed: who wrote down where it is may have been anybody.
+    pub fn remove_dead(path: &Path) -> io::Result<bool> {
+        match path.symlink_metadata() {
+            Ok(meta) if meta.file_type().is_socket() && is_alive(path)? == Found::Dead => {
+                std::fs::remove_file(path).map(|()| true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a socket is this user's or root's, whom everybody trusts anyway. Root trusts everybody: it was asked to
     /// act in that project.
     pub fn is_ours(path: &Path) -> io::Result<bool> {
@@ -278,6 +291,11 @@ mod platform {
     /// Finds nothing.
     pub fn is_alive(_: &Path) -> io::Result<Found> {
         Ok(Found::Nothing)
+    }
+
+    /// There is none.
+    pub fn remove_dead(_: &Path) -> io::Result<bool> {
+        Ok(true)
     }
 
     /// Nothing is.

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::advice::Advice as _;
 use crate::control::client::{Client, ClientError};
+use crate::control::socket::clear;
 use crate::control::wire::{
     Apply, Change, Circumstances, Command, Down, EventLine, LogEntry, Mode, Numbered, Phase, Refusal, Reply, Status,
     What,
@@ -488,6 +489,37 @@ async fn a_long_path_has_its_socket_elsewhere_and_a_dead_one_is_replaced() {
     drop(socket);
     assert_eq!(std::fs::read_dir(runtime.path().join("devctl")).unwrap().count(), 0);
     assert!(root.join(".devctl/control.sock").symlink_metadata().is_err());
+}
+
+#[tokio::test]
+async fn what_a_killed_supervisor_left_is_cleared_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = lock(folder.path());
+    let at_home = folder.path().join(".devctl/control.sock");
+    let dead = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+
+    clear(folder.path(), &held);
+    dead(&at_home);
+    clear(folder.path(), &held);
+    assert!(!there(&at_home));
+
+    let elsewhere = folder.path().join("elsewhere.sock");
+    dead(&elsewhere);
+    crate::os::socket::link(&elsewhere, &at_home).unwrap();
+    clear(folder.path(), &held);
+    assert!(!there(&at_home) && !there(&elsewhere));
+
+    // The link of a project that somebody else wrote may lead anywhere.
+    std::fs::write(&elsewhere, "precious").unwrap();
+    crate::os::socket::link(&elsewhere, &at_home).unwrap();
+    clear(folder.path(), &held);
+    assert!(there(&elsewhere));
+    std::fs::remove_file(&at_home).unwrap();
+
+    let socket = Socket::bind(folder.path(), &BTreeMap::new(), &held).unwrap();
+    clear(folder.path(), &held);
+    assert!(there(socket.path()), "it is alive");
 }
 
 #[tokio::test]
