@@ -78,7 +78,10 @@ impl Lock {
     }
 
     fn take_as(state: &StateDir, holder: &Holder, must_be_named: bool) -> io::Result<Attempt> {
-        state.make()?;
+        let made = state.make();
+        if must_be_named || !state.path().is_dir() {
+            made?;
+        }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(state.file("lock"))?;
         for _ in 0..LOOKS {

@@ -22,7 +22,8 @@ impl StateDir {
     pub fn make(&self) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.0)?;
         let ignore = self.0.join(".gitignore");
-        if !ignore.exists() {
+        // It is empty where the disk was full.
+        if !ignore.metadata().is_ok_and(|meta| meta.len() > 0) {
             std::fs::write(ignore, "*\n")?;
         }
         Ok(())
