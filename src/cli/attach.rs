@@ -27,10 +27,12 @@ impl Args {
 
 /// Shows the run until Ctrl+C, or until it ends.
 pub(super) async fn run(format: report::Format, context: Context) -> Result<u8, Error> {
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
-    let (client, status) = Client::connect(&manifest.root).await?;
+    let root = manifest::discover(&context.start).map_err(Error::problems)?;
+    let (client, status) = Client::connect(&root).await?;
+    // Files that somebody is editing do not keep anybody from looking.
+    let manifest = manifest::load(&context.start, &context.env).ok();
     let selection = Selection::default();
     let (until, from) = (Until::Left, status.next_event);
-    let follow = Follow { manifest: &manifest, selection: &selection, format, until, from, ours: false };
+    let follow = Follow { manifest: manifest.as_ref(), selection: &selection, format, until, from, ours: false };
     follow::run(&client, &status, follow, StopRequests::install(None)?, &context).await
 }

@@ -1,6 +1,7 @@
 //! `devctl down`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -60,9 +61,23 @@ impl Args {
 
 /// Takes the stack down.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
-    let state = StateDir::of(&manifest.root);
+    let root = manifest::discover(&context.start).map_err(Error::problems)?;
+    let state = StateDir::of(&root);
     let record = Record::read(&state);
+    let manifest = match manifest::load(&context.start, &context.env) {
+        Ok(manifest) => manifest,
+        // Who edits a file must still be able to stop what runs. Data are not deleted by half the knowledge.
+        Err(problems) => match record.as_ref().filter(|_| !settings.volumes).and_then(|record| known(root, record)) {
+            Some(manifest) => {
+                output::note(
+                    "the project's files have mistakes; what runs is taken down all the same\n",
+                    context.color,
+                )?;
+                manifest
+            }
+            None => return Err(Error::problems(problems)),
+        },
+    };
     let engine = reach_engine(&manifest, record.as_ref(), &context).await;
     if settings.volumes {
         if let Some(away) = away(&engine, &manifest, record.as_ref()) {
@@ -110,6 +125,12 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     }
     output::print(&done.to_string(), context.color)?;
     Ok(u8::from(!done.left.is_empty()))
+}
+
+/// What a run tells of its project.
+fn known(root: PathBuf, record: &Record) -> Option<Manifest> {
+    let driver = if last_run::used_docker(record) { DriverChoice::Docker } else { DriverChoice::Embedded };
+    Some(Manifest::unread(root, record.project.parse().ok()?, driver))
 }
 
 /// What to type to run this again.

@@ -23,7 +23,8 @@ const LOG_CHUNKS: usize = 1024;
 
 /// What to show, and until when.
 pub(super) struct Follow<'a> {
-    pub(super) manifest: &'a Manifest,
+    /// What the shape of the run is taken from, where the files can be read.
+    pub(super) manifest: Option<&'a Manifest>,
     pub(super) selection: &'a Selection,
     pub(super) format: Format,
     pub(super) until: Until,
@@ -54,7 +55,8 @@ pub(super) async fn run(
     let logs = Hub::new(None);
     let (tell, told) = unbounded_channel();
     let (steer, steering) = report::steering();
-    let (rows, needs) = up::shape(manifest, selection, &status.driver, &context.env);
+    let shape = manifest.map(|manifest| up::shape(manifest, selection, &status.driver, &context.env));
+    let (rows, needs) = shape.unwrap_or_default();
     let way_out = match until {
         Until::Up => WayOut::Background,
         Until::Left => WayOut::Leave,

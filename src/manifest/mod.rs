@@ -67,6 +67,14 @@ pub struct Manifest {
     pub files: Vec<PathBuf>,
 }
 
+impl Manifest {
+    /// What is left to say of a project whose files cannot be read just now, by what a run wrote down: enough to end it.
+    pub fn unread(root: PathBuf, project: ProjectName, driver: DriverChoice) -> Self {
+        let (env_files, compose, services) = (Vec::new(), Compose::default(), IndexMap::new());
+        Self { root, project, driver, env_files, compose, services, warnings: Vec::new(), files: Vec::new() }
+    }
+}
+
 /// `containers.driver`, or `--driver`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{Devctl, Events, Project, Signal, until};
+use crate::support::{Devctl, Events, Project, Signal, Terminal, until};
 use crate::{Said, down, pid, project, row, rows, said, say, up, write};
 
 const THREE: &str = r#"
@@ -126,7 +126,7 @@ fn what_cannot_be_applied_changes_nothing() {
     let project = project(THREE);
     let events = up(&project);
     let before = [pid(&project, "db"), pid(&project, "api"), pid(&project, "old")];
-    let _stranger = TcpListener::bind(("127.0.0.1", project.port("new"))).expect("the port is the test's own");
+    let stranger = TcpListener::bind(("127.0.0.1", project.port("new"))).expect("the port is the test's own");
     let taken = format!("{}{NEW}port = @port:new@\n", THREE.replace("blue", "red"));
     for (manifest, word) in [
         (taken, project.port("new").to_string()),
@@ -137,8 +137,43 @@ fn what_cannot_be_applied_changes_nothing() {
             let Said { code, out, err } = say(&project, verb);
             assert!(matches!(code, Some(2 | 3)) && err.contains(&word), "{verb:?}: {code:?}\n{out}{err}");
         }
+        write(&project, THREE);
         assert_eq!([pid(&project, "db"), pid(&project, "api"), pid(&project, "old")], before);
     }
+    drop(stranger);
+    down(&project, events);
+}
+
+#[test]
+fn a_file_with_mistakes_keeps_nobody_from_looking_and_stopping() {
+    let project = project(THREE);
+    let events = up(&project);
+    project.write("devctl.toml", "[project\n");
+    let mut terminal = Terminal::start(&project, &["attach"]);
+    terminal.wait_text("Ctrl+C leaves it running");
+    say(&project, &["restart", "api"]).expect(0);
+    terminal.wait_text("| colour");
+    terminal.interrupt();
+    assert_eq!(terminal.wait_exit(), Some(0));
+    let refused = say(&project, &["down", "--volumes", "--yes"]);
+    assert!(refused.code == Some(2) && refused.err.contains("devctl.toml"), "{refused:#?}");
+    down(&project, events);
+}
+
+#[test]
+fn up_at_a_terminal_while_up_shows_the_run_and_leaves_it() {
+    let project = project(THREE);
+    let events = up(&project);
+    let shell = Terminal::shell(&project, "bash");
+    shell.type_in("devctl up\n");
+    shell.wait_text("Ctrl+C leaves it running");
+    shell.interrupt();
+    shell.wait_text("runs on");
+    shell.wait_prompt();
+    shell.type_in("echo the code was $?\n");
+    shell.wait_text("the code was 0");
+    shell.close();
+    pid(&project, "api");
     down(&project, events);
 }
 

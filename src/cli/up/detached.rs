@@ -68,7 +68,14 @@ pub(super) async fn run(
         output::print(&text, context.color)?;
         return Ok(0);
     }
-    let follow = Follow { manifest, selection: &settings.selection, format, until: Until::Up, from: 1, ours: true };
+    let follow = Follow {
+        manifest: Some(manifest),
+        selection: &settings.selection,
+        format,
+        until: Until::Up,
+        from: 1,
+        ours: true,
+    };
     follow::run(&client, &status, follow, stop, context).await
 }
 

@@ -73,7 +73,8 @@ pub(super) async fn run(
         return Ok(0);
     }
     let until = if how.stay { Until::Left } else { Until::Up };
-    let follow = Follow { manifest, selection, format: how.format, until, from: reply.seq, ours: false };
+    let follow =
+        Follow { manifest: Some(manifest), selection, format: how.format, until, from: reply.seq, ours: false };
     follow::run(&client, &status, follow, StopRequests::install(None)?, context).await
 }
 
