@@ -181,6 +181,10 @@ impl Record {
             _ => None,
         };
         let Some(service) = self.services.get_mut(name.as_str()) else { return false };
+        if phase == "late" && !matches!(service.phase.as_str(), "probing" | "late") {
+            // A warning about something else: that it would not stop, that its files cannot be watched.
+            return false;
+        }
         phase.clone_into(&mut service.phase);
         service.detail = detail.map(|detail| clipped(&detail));
         service.waiting_on.clear();
@@ -395,6 +399,27 @@ mod tests {
             assert!(record.apply(&Event { at_ms, kind }));
             assert_eq!(record.services["db"].since.as_deref(), since);
         }
+    }
+
+    #[test]
+    fn a_service_that_left_the_stack_is_forgotten() {
+        let mut record = record();
+        assert!(apply(&mut record, EventKind::Removed { node: NodeId::Service("api".parse().unwrap()) }));
+        assert_eq!(record.services.keys().collect::<Vec<_>>(), ["db"]);
+    }
+
+    #[test]
+    fn a_warning_makes_a_service_late_only_while_it_is_waited_for() {
+        let node = NodeId::Service("api".parse().unwrap());
+        let warning = EventKind::Warning { node: Some(node.clone()), message: "slow".to_owned(), hints: Vec::new() };
+        let mut record = record();
+        apply(&mut record, EventKind::Started { node: node.clone(), handle: Handle::Process { pid: 42 } });
+        assert!(apply(&mut record, warning.clone()));
+        assert_eq!(record.services["api"].phase, "late");
+        apply(&mut record, EventKind::Ready { node, elapsed_ms: 5, probe: "http" });
+        // Its files cannot be watched, say.
+        assert!(!apply(&mut record, warning));
+        assert_eq!(record.services["api"].phase, "ready");
     }
 
     #[test]

@@ -514,6 +514,8 @@ fn another_plan_brings_what_is_new_takes_what_is_gone_and_remakes_what_changed()
     bench.send(Input::Command(Command::Apply(Change { specs, changed })));
     assert_eq!((bench.starts(), bench.stops()), (vec!["worker".to_owned()], vec!["gateway".to_owned()]));
     bench.gone("gateway");
+    let left = EventKind::Removed { node: service("gateway") };
+    assert!(bench.events().contains(&left), "{:?}", bench.events());
     assert_eq!((bench.phase("gateway"), bench.stops()), (Phase::Gone, vec!["api".to_owned()]));
     bench.gone("api");
     assert_eq!(bench.starts(), ["api"]);
