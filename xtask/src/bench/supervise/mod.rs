@@ -13,7 +13,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use self::measure::{Bench, Entry};
 use self::peers::{Devctl, Way};
@@ -62,6 +62,10 @@ pub(crate) enum What {
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if ignores_interrupts()? {
+        // It would be handed on to every tool, and some would never hear of Ctrl+C.
+        bail!("SIGINT is ignored here, as in a background job of a shell: start it with `env --default-signal=INT …`");
+    }
     let wanted = |what: What| args.only.is_empty() || args.only.contains(&what);
     let devctl = match &args.devctl {
         Some(path) => path.canonicalize().with_context(|| format!("there is no `{}`", path.display()))?,
@@ -174,6 +178,15 @@ fn machine(began: &str) -> anyhow::Result<String> {
     let date = repo::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(format!("{}: {processors} processors, load average at the start {began}, at the end {}", date.trim(), load()))
+}
+
+/// Whether this process was started with SIGINT ignored.
+fn ignores_interrupts() -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let mask =
+        status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("no SigIgn in /proc/self/status")?;
+    // Signal 2 is bit 1.
+    Ok(u64::from_str_radix(mask.trim(), 16)? & 0b10 != 0)
 }
 
 fn load() -> String {
