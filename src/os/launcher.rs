@@ -30,7 +30,7 @@ pub enum Role {
 /// What the shell does with the job that this run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Ctrl+Z: the launcher will stop once [`Launcher::may_stop`] is said.
+    /// Ctrl+Z: the launcher will stop once `Launcher::may_stop` is said.
     Stops,
     /// `fg` or `bg`.
     Continues,
