@@ -313,8 +313,17 @@ impl Run<'_> {
         }
         let ours = |name: &&str| self.schedule.services.iter().any(|service| service.name() == *name);
         for name in PORTS.into_iter().filter(ours) {
-            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, self.project.port(name)));
-            assert!(bound.is_ok(), "port {} ({name}) is not free: {bound:?}", self.project.port(name));
+            let port = self.project.port(name);
+            let mut late = false;
+            until("the port is free", || {
+                let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop);
+                late |= bound.is_err();
+                bound.map_err(|error| format!("port {port} ({name}): {error}"))
+            });
+            if late {
+                // Whoever dies leaves the process table's sight before the system has closed its files.
+                crate::say(&format!("chaos: seed {}: port {port} ({name}) was free only later", self.schedule.seed));
+            }
         }
         let state = self.project.root().join(".devctl");
         let record = fs::read_to_string(state.join("run.json"));
