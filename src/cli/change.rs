@@ -13,7 +13,6 @@ use crate::control::client::Client;
 use crate::control::wire::{Change, EventLine, Phase, Reply, ServiceStatus, SignalName, State, Status, What};
 use crate::error::Error;
 use crate::event::{EventKind, Exit, Failure};
-use crate::manifest;
 use crate::name::{NodeId, ServiceName};
 use crate::report;
 
@@ -32,7 +31,7 @@ pub(super) enum Format {
 
 /// The devctl that runs the project, and how everything is.
 pub(super) async fn connect(context: &Context) -> Result<(Client, Status), Error> {
-    let root = manifest::discover(&context.start).map_err(Error::problems)?;
+    let root = super::project_folder(context)?;
     Ok(Client::connect(&root).await?)
 }
 
@@ -188,6 +187,10 @@ impl Pending {
             }),
             EventKind::Removed { node } => self.take(|change, _| {
                 (is(node, change) && change.what == What::Remove).then_some(Ended::Stopped { exit: None })
+            }),
+            // It had stopped before already.
+            EventKind::Removed { node } => self.take(|change, _| {
+                (is(node, change) && goes_down(change.what)).then_some(Ended::Stopped { exit: None })
             }),
             EventKind::Finished { .. } => self.over(),
             _ => Vec::new(),

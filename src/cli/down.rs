@@ -61,7 +61,7 @@ impl Args {
 
 /// Takes the stack down.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
-    let root = manifest::discover(&context.start).map_err(Error::problems)?;
+    let root = super::project_folder(&context)?;
     let state = StateDir::of(&root);
     let record = Record::read(&state);
     let manifest = match manifest::load(&context.start, &context.env) {

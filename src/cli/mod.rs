@@ -39,8 +39,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::advice::Blame;
 use crate::error::Error;
+use crate::manifest;
 use crate::os::launcher::{self, Link, Role};
 use crate::os::{env, files};
+use crate::state::StateDir;
 
 /// Brings up a whole development stack from one command, knows when it is really ready, and leaves nothing behind.
 ///
@@ -224,4 +226,12 @@ fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> 
     // A read of standard input that never comes back must not keep devctl from ending.
     runtime.shutdown_background();
     code
+}
+
+/// The project's folder: that of `devctl.toml`, or where that is gone, the one in which a run is under way.
+fn project_folder(context: &Context) -> Result<PathBuf, Error> {
+    manifest::discover(&context.start).or_else(|problems| {
+        let around = StateDir::around(&env::current_dir().unwrap_or_default().join(&context.start));
+        around.map(|state| state.root().to_owned()).ok_or_else(|| Error::problems(problems))
+    })
 }

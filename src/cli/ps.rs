@@ -66,8 +66,7 @@ impl Args {
 
 /// Shows what runs.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
-    let state = StateDir::of(&manifest.root);
+    let state = StateDir::of(&super::project_folder(&context)?);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
     let record = match fresh(&state).await {
         Some(record) => Some(record),
@@ -87,6 +86,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             (rows, remarks, Ok(()))
         }
         record => {
+            let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
             let left = record.as_ref().map(orphans).unwrap_or_default();
             let (containers, elsewhere) = match without_supervisor(&manifest, record.as_ref(), &context).await {
                 Ok(found) => found,

@@ -42,7 +42,7 @@ impl FromStr for Wanted {
         let service = service.parse().map_err(|error: crate::name::NameError| error.to_string())?;
         match replicas.parse() {
             Ok(replicas) if replicas <= MAX_REPLICAS => Ok(Self { service, replicas }),
-            Ok(_) | Err(_) => Err(format!("`{replicas}` is not a number from 0 to {MAX_REPLICAS}")),
+            Ok(_) | Err(_) => Err(format!("`{replicas}` is not a number from 1 to {MAX_REPLICAS}")),
         }
     }
 }

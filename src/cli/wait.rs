@@ -10,7 +10,7 @@ use crate::advice::Blame;
 use crate::control::client::{Client, Events};
 use crate::control::wire::{ServiceStatus, State, Status};
 use crate::error::Error;
-use crate::manifest::{self, suggest};
+use crate::manifest::suggest;
 use crate::name::ServiceName;
 
 /// How often to look where nothing is heard: for a devctl that is not there yet, and for what no event tells.
@@ -71,7 +71,7 @@ impl Args {
 
 /// Waits.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
-    let root = manifest::discover(&context.start).map_err(Error::problems)?;
+    let root = super::project_folder(&context)?;
     let mut seen = None;
     let waited = tokio::time::timeout(settings.timeout, until(&root, &settings, &mut seen)).await;
     match waited {
@@ -183,12 +183,16 @@ fn too_late(settings: &Settings, seen: Option<&Status>) -> Error {
         return Error::new(Blame::Timeout, format!("nothing of this project ran within {limit}"))
             .hint("start it with `devctl up -d`, or with `devctl up` in a terminal");
     };
-    let wanted = match wanted {
-        Wanted::Ready => "ready",
-        Wanted::Stopped => "stopped",
-        Wanted::Failed => "failed",
+    let did_not = match wanted {
+        Wanted::Ready => "was not ready",
+        Wanted::Stopped => "did not stop",
+        Wanted::Failed => "did not fail",
     };
-    let mut error = Error::new(Blame::Timeout, format!("not everything was {wanted} within {limit}"));
+    let who = match services.as_slice() {
+        [one] => format!("`{one}`"),
+        _ => "at least one service".to_owned(),
+    };
+    let mut error = Error::new(Blame::Timeout, format!("{who} {did_not} within {limit}"));
     for service in looked_at(services, status).unwrap_or_default() {
         let ServiceStatus { service: name, state, detail, .. } = service;
         let is_as_wanted = verdict(&[], settings.wanted, &Status { services: vec![service.clone()], ..status.clone() });

@@ -18,6 +18,11 @@ impl StateDir {
         Self(root.join(".devctl"))
     }
 
+    /// That of the nearest folder, from `start` upwards, in which a run wrote down what it started.
+    pub fn around(start: &Path) -> Option<Self> {
+        start.ancestors().map(Self::of).find(|state| state.file("run.json").is_file())
+    }
+
     /// Makes the folder, with a `.gitignore` that keeps it out of the project's history.
     pub fn make(&self) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.0)?;
