@@ -1,6 +1,6 @@
 //! What somebody may want of a run that is up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::node::Spec;
 use crate::name::NodeId;
@@ -44,4 +44,6 @@ pub struct Change {
     pub specs: Vec<Spec>,
     /// Those that have to be made anew, and why, in a few words.
     pub changed: HashMap<NodeId, String>,
+    /// Those that are tried again where they failed or were stopped; all others that do not run are left alone.
+    pub again: HashSet<NodeId>,
 }

@@ -4,7 +4,7 @@
 //! task that reports back. Nothing here decides, and nothing here waits for a task, so a signal is always read at once.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub enum Request {
         plan: Plan,
         /// What is to be made anew.
         changed: HashMap<NodeId, String>,
+        /// What is tried again where it does not run.
+        again: HashSet<NodeId>,
         /// The drivers from now on: the new plan may need an engine that the old one did not.
         drivers: Arc<Drivers>,
     },
@@ -214,7 +216,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                 self.keep |= matches!(command, Command::Down { keep: true, .. });
                 Some(Input::Command(command))
             }
-            Request::Apply { plan, changed, drivers } => {
+            Request::Apply { plan, changed, again, drivers } => {
                 self.keep = plan.keep;
                 self.runtime.drivers = drivers;
                 let specs = plan.steps.iter().map(|step| spec_of(step, plan.keep)).collect();
@@ -229,7 +231,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
                     }
                 }
                 // Steps of nodes that leave stay: they are still to be stopped and taken back.
-                Some(Input::Command(Command::Apply(Change { specs, changed })))
+                Some(Input::Command(Command::Apply(Change { specs, changed, again })))
             }
             Request::Signal { node, signal, sent } => {
                 let control = self.live.get(&node).and_then(|live| live.control.clone());

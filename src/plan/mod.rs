@@ -4,7 +4,7 @@
 
 mod renew;
 
-pub use renew::{Renewal, renew};
+pub use renew::{Renewal, renew, with_needs};
 
 use std::fmt;
 use std::time::Duration;

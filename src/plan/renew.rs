@@ -1,6 +1,6 @@
 //! A new plan, laid against the one that is being carried out: what has to be made anew, and which part of it changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -61,6 +61,18 @@ pub fn renew(now: &Plan, new: &Plan) -> Renewal {
         .collect();
     renewal.removed.sort();
     renewal
+}
+
+/// What nodes need of a plan, directly or not, and those nodes themselves.
+pub fn with_needs(plan: &Plan, nodes: impl IntoIterator<Item = NodeId>) -> HashSet<NodeId> {
+    let mut found: HashSet<NodeId> = nodes.into_iter().collect();
+    // Needed nodes come first: seen from the end, whoever needs a node was met before it.
+    for step in plan.steps.iter().rev() {
+        if found.contains(&step.node.id) {
+            found.extend(step.node.needs.iter().map(|need| need.on.clone()));
+        }
+    }
+    found
 }
 
 /// Whether a node makes what one service runs.

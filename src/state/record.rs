@@ -134,6 +134,7 @@ impl Record {
             EventKind::Starting { node, .. } if node.service().is_none() => {
                 return self.failures.shift_remove(&node.to_string()).is_some();
             }
+            // Another plan has it no more: nobody is to wait for it, or be told of it.
             EventKind::Removed { node: NodeId::Service(name) } => {
                 return self.services.shift_remove(name.as_str()).is_some();
             }

@@ -1,7 +1,7 @@
 //! The run as other terminals see it: how it is, what they may want of it, and how that becomes a request to the
 //! engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +40,14 @@ pub(super) struct Supervisor {
     pub(super) requests: UnboundedSender<Request>,
     /// Held while another plan is made and applied: two at once would each miss what the other did.
     pub(super) current: Mutex<Current>,
+}
+
+/// How far to go over to another plan.
+struct How {
+    /// Only tell what would change.
+    rehearse: bool,
+    /// Bring up what was stopped or failed, as `up` does.
+    all: bool,
 }
 
 /// The guardian of a run, once it has one.
@@ -262,7 +270,7 @@ impl Supervisor {
         let mut settings = current.settings.clone();
         settings.selection.scale.insert(service, replicas);
         let env = current.env.clone();
-        self.go_over(seq, &mut current, settings, env, false).await
+        self.go_over(seq, &mut current, settings, env, How { rehearse: false, all: false }).await
     }
 
     /// Goes over to what the files say now. Without `asked` for the services that run.
@@ -271,6 +279,7 @@ impl Supervisor {
         let mut settings = current.settings.clone();
         let mut env = current.env.clone();
         let (mut build, mut rehearse) = (false, false);
+        let all = asked.is_some();
         if let Some(asked) = asked {
             let wire::Apply { services, groups, profiles, no_deps, env: theirs, build: wants_build, dry_run } = asked;
             build = wants_build && !dry_run;
@@ -280,7 +289,7 @@ impl Supervisor {
             }
             settings.selection.add(services, groups, profiles, no_deps);
         }
-        let reply = self.go_over(seq, &mut current, settings, env, rehearse).await?;
+        let reply = self.go_over(seq, &mut current, settings, env, How { rehearse, all }).await?;
         if build {
             let nodes = self.names().into_iter().map(NodeId::Service).collect();
             self.send(Command::Restart { nodes, build: true, cause: "asked for".to_owned() });
@@ -288,8 +297,8 @@ impl Supervisor {
         Ok(reply)
     }
 
-    /// What both plans have and what does not run: another plan is a reason to try it again.
-    fn idle(&self, plan: &Plan, renewal: &Renewal) -> Vec<Change> {
+    /// What both plans have and what does not run, of those that are to be tried again.
+    fn idle(&self, plan: &Plan, renewal: &Renewal, again: &HashSet<NodeId>) -> Vec<Change> {
         let (record, _) = self.outlet.now();
         let is_idle = |name: &&ServiceName| {
             let service = record.services.get(name.as_str());
@@ -297,10 +306,11 @@ impl Supervisor {
         };
         plan.steps
             .iter()
+            .filter(|step| again.contains(&step.node.id))
             .filter_map(|step| if let NodeId::Service(name) = &step.node.id { Some(name) } else { None })
             .filter(|name| !renewal.added.contains(name) && !renewal.changed.contains(name))
             .filter(is_idle)
-            .map(|name| Change { service: name.clone(), what: What::Start, why: Some("it does not run".to_owned()) })
+            .map(|name| Change { service: name.clone(), what: What::Start, why: Some("it did not run".to_owned()) })
             .collect()
     }
 
@@ -312,7 +322,7 @@ impl Supervisor {
         current: &mut Current,
         mut settings: Settings,
         env: BTreeMap<String, String>,
-        rehearse: bool,
+        How { rehearse, all }: How,
     ) -> Result<Reply, Refusal> {
         // A replica that runs keeps its port.
         settings.selection.ports = replica_ports(&current.plan);
@@ -322,7 +332,14 @@ impl Supervisor {
         let renewal = plan::renew(&current.plan, survey.plan());
         prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
         let mut changes = changes(&renewal);
-        changes.extend(self.idle(survey.plan(), &renewal));
+        // Who was stopped stays so, unless what is new cannot do without it.
+        let again = if all {
+            survey.plan().steps.iter().map(|step| step.node.id.clone()).collect()
+        } else {
+            let new = renewal.added.iter().cloned().map(NodeId::Service).chain(renewal.nodes.keys().cloned());
+            plan::with_needs(survey.plan(), new)
+        };
+        changes.extend(self.idle(survey.plan(), &renewal, &again));
         if rehearse {
             return Ok(Reply { seq, changes, notes: Vec::new() });
         }
@@ -344,7 +361,7 @@ impl Supervisor {
         }
         let engine = drivers.docker.as_ref().map(|engine| engine.host().to_owned());
         self.guardian.update(|watch| watch.engine = engine);
-        let _ = self.requests.send(Request::Apply { plan, changed: nodes, drivers });
+        let _ = self.requests.send(Request::Apply { plan, changed: nodes, again, drivers });
         Ok(Reply { seq, changes, notes: Vec::new() })
     }
 }

@@ -182,7 +182,7 @@ impl Machine {
     /// Goes over to another plan: what is new is brought up, what is gone is taken away, what changed is made anew, and
     /// all else is left alone.
     fn apply(&mut self, change: Change, now: Instant) {
-        let Change { specs, changed } = change;
+        let Change { specs, changed, again } = change;
         let wanted: HashSet<NodeId> = specs.iter().map(|spec| spec.id.clone()).collect();
         let (stay, leave): (Vec<Entry>, Vec<Entry>) =
             std::mem::take(&mut self.nodes).into_values().partition(|entry| wanted.contains(&entry.spec.id));
@@ -191,7 +191,7 @@ impl Machine {
             let id = spec.id.clone();
             let entry = match stay.remove(&id) {
                 None => Entry::new(spec),
-                Some(entry) => self.carried_over(entry, spec, changed.get(&id)),
+                Some(entry) => self.carried_over(entry, spec, changed.get(&id), again.contains(&id)),
             };
             self.nodes.insert(id, entry);
         }
@@ -210,7 +210,7 @@ impl Machine {
     }
 
     /// A node that both plans have.
-    fn carried_over(&mut self, mut entry: Entry, spec: Spec, cause: Option<&String>) -> Entry {
+    fn carried_over(&mut self, mut entry: Entry, spec: Spec, cause: Option<&String>, again: bool) -> Entry {
         let was_gone = entry.phase == Phase::Gone || matches!(entry.then, Some(Then::Leave));
         if let Some(cause) = cause.cloned().or_else(|| was_gone.then(String::new)) {
             if entry.runs() && entry.is_workload() {
@@ -226,7 +226,8 @@ impl Machine {
             self.out.push(Effect::Watch(entry.spec.id.clone(), entry.life));
         }
         // What somebody is stopping is wanted after all.
-        if matches!(entry.phase, Phase::Failed | Phase::Stopped) || matches!(entry.then, Some(Then::Stay)) {
+        let idle = matches!(entry.phase, Phase::Failed | Phase::Stopped) || matches!(entry.then, Some(Then::Stay));
+        if again && idle {
             entry.then = Some(Then::Again);
             entry.restarts = Restarts::default();
         }
@@ -319,10 +320,10 @@ impl Machine {
                     let life = entry.life;
                     self.out.push(Effect::Undo(id.clone(), life));
                 } else {
+                    let told = entry.is_workload() && entry.phase != Phase::Gone;
                     entry.enter(Phase::Gone);
-                    let is_workload = entry.is_workload();
                     self.out.push(Effect::Release(id.clone()));
-                    if is_workload {
+                    if told {
                         self.emit(EventKind::Removed { node: id.clone() });
                     }
                 }

@@ -511,7 +511,7 @@ fn another_plan_brings_what_is_new_takes_what_is_gone_and_remakes_what_changed()
     let specs =
         vec![workload("db", &[]), workload("api", &[(&db, Until::Ready)]), workload("worker", &[(&db, Until::Ready)])];
     let changed = HashMap::from([(service("api"), "its command changed".to_owned())]);
-    bench.send(Input::Command(Command::Apply(Change { specs, changed })));
+    bench.send(Input::Command(Command::Apply(Change { specs, changed, ..Change::default() })));
     assert_eq!((bench.starts(), bench.stops()), (vec!["worker".to_owned()], vec!["gateway".to_owned()]));
     bench.gone("gateway");
     let left = EventKind::Removed { node: service("gateway") };
@@ -526,10 +526,24 @@ fn another_plan_brings_what_is_new_takes_what_is_gone_and_remakes_what_changed()
     // What is of the stack no more comes back as if it had never been there.
     bench.send(Input::Command(Command::Apply(Change {
         specs: vec![workload("db", &[]), workload("gateway", &[(&db, Until::Ready)])],
-        changed: HashMap::new(),
+        ..Change::default()
     })));
     assert_eq!(bench.starts(), ["gateway"]);
     assert_eq!(bench.stops(), ["worker", "api"]);
+}
+
+#[test]
+fn another_plan_brings_back_what_was_stopped_only_where_that_is_asked_for() {
+    let mut bench = running_chain();
+    let specs: Vec<Spec> = bench.machine.nodes.values().map(|entry| entry.spec.clone()).collect();
+    bench.send(Input::Command(Command::Stop { nodes: vec![service("gateway")], kill: false }));
+    bench.gone("gateway");
+    bench.starts();
+    let change = Change { specs, ..Change::default() };
+    bench.send(Input::Command(Command::Apply(change.clone())));
+    assert_eq!((bench.starts(), bench.phase("gateway")), (vec![], Phase::Stopped));
+    bench.send(Input::Command(Command::Apply(Change { again: HashSet::from([service("gateway")]), ..change })));
+    assert_eq!(bench.starts(), ["gateway"]);
 }
 
 #[test]
@@ -546,7 +560,11 @@ fn a_container_is_made_anew_once_it_has_stopped() {
     let mut anew = specs();
     anew[0].action = Action::Replace;
     let changed = [create.clone(), service("db")].map(|id| (id, "its image changed".to_owned()));
-    bench.send(Input::Command(Command::Apply(Change { specs: anew, changed: HashMap::from(changed) })));
+    bench.send(Input::Command(Command::Apply(Change {
+        specs: anew,
+        changed: HashMap::from(changed),
+        ..Change::default()
+    })));
     assert_eq!((bench.starts(), bench.stops()), (vec![], vec!["db".to_owned()]));
     bench.gone("db");
     let replaced = |effect: &Effect| matches!(effect, Effect::Start(id, _, Action::Replace) if *id == create);
@@ -810,7 +828,8 @@ impl World {
                 }
                 let changed = if way == 1 { HashMap::from([(id, cause)]) } else { HashMap::new() };
                 self.specs = self.specs.drain().chain(specs.iter().map(|s| (s.id.clone(), s.clone()))).collect();
-                Command::Apply(Change { specs, changed })
+                let again = if way == 2 { specs.iter().map(|spec| spec.id.clone()).collect() } else { HashSet::new() };
+                Command::Apply(Change { specs, changed, again })
             }
         })
     }
