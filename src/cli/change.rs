@@ -189,9 +189,6 @@ impl Pending {
                 (is(node, change) && change.what == What::Remove).then_some(Ended::Stopped { exit: None })
             }),
             // It had stopped before already.
-            EventKind::Removed { node } => self.take(|change, _| {
-                (is(node, change) && goes_down(change.what)).then_some(Ended::Stopped { exit: None })
-            }),
             EventKind::Finished { .. } => self.over(),
             _ => Vec::new(),
         }

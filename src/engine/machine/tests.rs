@@ -398,7 +398,8 @@ fn what_is_being_stopped_is_started_again_by_an_apply_that_wants_it() {
     let mut bench = running_chain();
     let specs: Vec<Spec> = bench.machine.nodes.values().map(|entry| entry.spec.clone()).collect();
     bench.send(Input::Command(Command::Stop { nodes: services(&["gateway"]), kill: false }));
-    bench.send(Input::Command(Command::Apply(Change { specs, changed: HashMap::new() })));
+    let again = HashSet::from([service("gateway")]);
+    bench.send(Input::Command(Command::Apply(Change { specs, again, ..Change::default() })));
     bench.gone("gateway");
     assert_eq!(bench.starts(), ["gateway"], "nobody would start it any more, and `up` waits for it");
     bench.up("gateway");
