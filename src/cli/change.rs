@@ -188,7 +188,6 @@ impl Pending {
             EventKind::Removed { node } => self.take(|change, _| {
                 (is(node, change) && change.what == What::Remove).then_some(Ended::Stopped { exit: None })
             }),
-            // It had stopped before already.
             EventKind::Finished { .. } => self.over(),
             _ => Vec::new(),
         }
