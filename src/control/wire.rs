@@ -420,7 +420,7 @@ pub struct Kill {
 #[serde(deny_unknown_fields)]
 pub struct Scale {
     /// How many replicas to run.
-    #[schemars(range(min = 0, max = 100))]
+    #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
 }
 
