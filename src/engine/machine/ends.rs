@@ -80,7 +80,12 @@ impl Machine {
 
     /// A node failed and does not run.
     pub(super) fn fail(&mut self, id: &NodeId, failure: Failure, now: Instant) {
-        self.entry(id).enter(Phase::Failed);
+        let entry = self.entry(id);
+        entry.enter(Phase::Failed);
+        if entry.is_workload() {
+            // Nobody is to wait at a socket that nobody serves.
+            self.out.push(Effect::Release(id.clone()));
+        }
         self.condemn(id, failure, now);
     }
 
