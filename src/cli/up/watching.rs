@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use super::supervisor::{Current, Supervisor};
 use crate::advice::Advice as _;
 use crate::driver::Work;
@@ -15,11 +17,27 @@ use crate::event::{Event, EventKind};
 use crate::name::{NodeId, ServiceName};
 use crate::watch::{Change, How, Watched, Watcher};
 
+/// A run that is watched.
+pub(super) struct Watching {
+    events: UnboundedReceiver<Event>,
+    watcher: Watcher,
+}
+
+/// Whether any service is watched.
+pub(super) async fn is_wanted(supervisor: &Supervisor) -> bool {
+    !wanted(&*supervisor.current.lock().await).0.is_empty()
+}
+
 /// Begins to watch: what changes from now on is noticed. `None` where that cannot be, which was told.
-pub(super) async fn begin(supervisor: &Supervisor) -> Option<Watcher> {
-    let (watched, files) = wanted(&*supervisor.current.lock().await);
+pub(super) async fn begin(supervisor: &Supervisor) -> Option<Watching> {
+    let events = supervisor.outlet.listen();
+    let current = supervisor.current.lock().await;
+    let (watched, files) = wanted(&current);
     match Watcher::start(watched, files, How::Notified).await {
-        Ok(watcher) => Some(watcher),
+        Ok(watcher) => {
+            built(&current, |_| true).for_each(|service| watcher.pause(service));
+            Some(Watching { events, watcher })
+        }
         Err(error) => {
             let (message, hints) = (error.to_string(), error.hints());
             supervisor.outlet.say(EventKind::Warning { node: None, message, hints });
@@ -28,26 +46,23 @@ pub(super) async fn begin(supervisor: &Supervisor) -> Option<Watcher> {
     }
 }
 
-/// Whether any service is watched.
-pub(super) async fn is_wanted(supervisor: &Supervisor) -> bool {
-    !wanted(&*supervisor.current.lock().await).0.is_empty()
-}
-
 /// Watches for as long as the run lasts. `begun`: what has begun already.
-pub(super) async fn watch(supervisor: Arc<Supervisor>, begun: Option<Watcher>) -> Infallible {
-    let mut events = supervisor.outlet.listen();
+pub(super) async fn watch(supervisor: Arc<Supervisor>, begun: Option<Watching>) -> Infallible {
     let begun = match begun {
-        Some(watcher) => Some(watcher),
+        Some(watching) => Some(watching),
         None => begin(&supervisor).await,
     };
-    let Some(mut watcher) = begun else { return std::future::pending().await };
+    let Some(Watching { mut events, mut watcher }) = begun else { return std::future::pending().await };
     loop {
         tokio::select! {
             change = watcher.next() => react(&supervisor, &watcher, change).await,
             Some(event) = events.recv() => match event {
-                Event { kind: EventKind::Applied { .. }, .. } => {
-                    let (watched, files) = wanted(&*supervisor.current.lock().await);
+                Event { kind: EventKind::Applied { added, changed, .. }, .. } => {
+                    let current = supervisor.current.lock().await;
+                    let (watched, files) = wanted(&current);
                     watcher.watch(watched, files).await;
+                    let is_new = |name: &ServiceName| added.contains(name) || changed.contains(name);
+                    built(&current, is_new).for_each(|service| watcher.pause(service));
                 }
                 event => {
                     if let Some(service) = is_over(&event) {
@@ -109,6 +124,14 @@ async fn react(supervisor: &Supervisor, watcher: &Watcher, change: Change) {
             supervisor.outlet.say(EventKind::Warning { node, message, hints });
         }
     }
+}
+
+/// The watched services that are built before they start. What their first build writes (`Cargo.lock`) is no change.
+fn built(current: &Current, which: impl Fn(&ServiceName) -> bool) -> impl Iterator<Item = &ServiceName> {
+    current.plan.steps.iter().filter_map(move |step| match (&step.node.id, &step.node.watch) {
+        (NodeId::Service(name), Some(watch)) if watch.build && name.number() == 1 && which(name) => Some(name),
+        (_, _) => None,
+    })
 }
 
 /// `src/main.rs and 3 more`, relative to the project.
