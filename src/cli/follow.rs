@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Context;
 use super::up::{self, StopRequests};
+use crate::advice::Blame;
 use crate::control::client::{Client, Logs};
 use crate::control::wire::{Down, EventLine, LogEntry, Phase, ServiceStatus, State, Status};
 use crate::error::Error;
@@ -70,6 +71,7 @@ pub(super) async fn run(
     let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, by: None, code: None };
     let mut events = client.events(&status.run, from);
     let mut lines = Lines { logs: client.logs(&status.run, &[], 0), hub: logs, sinks: HashMap::new(), open: true };
+    let mut lost = false;
     loop {
         tokio::select! {
             biased;
@@ -91,10 +93,20 @@ pub(super) async fn run(
                 Some(EventLine::Event(numbered)) => shown.event(numbered.event),
                 // What is missing is in the status, and shows with the next event of each service.
                 Some(EventLine::Gap { .. }) => {}
-                None => shown.tell = None,
+                // Its last event never came.
+                None => {
+                    shown.tell = None;
+                    lost = true;
+                }
             },
             () = lines.next(), if lines.open => {}
         }
+    }
+    if lost {
+        let message = format!("devctl (pid {}), which ran the stack, ended without a word", status.pid);
+        return Err(Error::new(Blame::Service, message)
+            .hint("see what is left with `devctl ps`")
+            .hint("`.devctl/supervisor.log` may tell why"));
     }
     Ok(shown.code.unwrap_or(0))
 }

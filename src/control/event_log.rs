@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::wire::Gap;
 use crate::event::{Event, EventKind, Progress};
@@ -36,6 +36,8 @@ struct Inner {
     ring: Mutex<Ring>,
     /// Changes with every event and at the end.
     changed: watch::Sender<()>,
+    /// Told once somebody reads.
+    followed: Notify,
     max_events: usize,
     max_bytes: usize,
 }
@@ -92,7 +94,9 @@ impl EventLog {
 
     fn with_bounds(max_events: usize, max_bytes: usize) -> Self {
         let (changed, _) = watch::channel(());
-        Self { inner: Arc::new(Inner { ring: Mutex::default(), changed, max_events, max_bytes }) }
+        Self {
+            inner: Arc::new(Inner { ring: Mutex::default(), changed, followed: Notify::new(), max_events, max_bytes }),
+        }
     }
 
     /// Adds an event.
@@ -139,6 +143,11 @@ impl EventLog {
         self.inner.changed.receiver_count()
     }
 
+    /// Waits until somebody has begun to read, now or before. For one waiter.
+    pub async fn followed(&self) {
+        self.inner.followed.notified().await;
+    }
+
     /// Says that no event will come any more: readers end once they have read what there is.
     pub fn close(&self) {
         self.inner.lock().closed = true;
@@ -147,6 +156,7 @@ impl EventLog {
 
     /// Reads the events from number `from` on: those that are kept, then those that come.
     pub fn follow(&self, from: u64) -> Follow {
+        self.inner.followed.notify_one();
         Follow { inner: Arc::clone(&self.inner), changed: self.inner.changed.subscribe(), at: from.max(1) }
     }
 }

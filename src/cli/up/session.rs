@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::poll;
 use tokio::sync::Mutex;
@@ -26,7 +26,7 @@ use crate::driver::Work;
 use crate::driver::guardian::{Guardian, RunText, Watch};
 use crate::engine::runtime::{self, Runtime};
 use crate::error::Error;
-use crate::event::{Event, EventKind, Signal};
+use crate::event::{Event, EventKind, Outcome, Signal};
 use crate::logs::Hub;
 use crate::manifest::Manifest;
 use crate::name::{NodeId, RunId};
@@ -40,6 +40,9 @@ use crate::state::record::{Record, ServiceRecord, StopBy};
 
 /// How many chunks of log may wait for a slow terminal before lines are dropped.
 const LOG_CHUNKS: usize = 1024;
+
+/// How long a run in the background that failed waits for somebody to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Whatever asks a run to end: signals, and a reader of standard output that went away.
 pub(in crate::cli) struct StopRequests {
@@ -199,6 +202,10 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
     };
     outlet.finish(outcome);
     supervisor.guardian.goodbye().await;
+    if !is_seen && matches!(outcome, Outcome::Failed | Outcome::Environment | Outcome::NotReady) {
+        // What fails at once has failed before whoever started this could listen, and nobody else would say it.
+        let _ = tokio::time::timeout(LAST_WORDS, outlet.log().followed()).await;
+    }
     if let Some(server) = server {
         server.close().await;
     }
