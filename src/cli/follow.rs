@@ -22,6 +22,9 @@ use crate::stack::Selection;
 /// How many chunks of log may wait for a slow terminal before lines are dropped.
 const LOG_CHUNKS: usize = 1024;
 
+/// More lines of a service than a supervisor keeps in memory.
+const ALL_LINES: usize = 10_000;
+
 /// What to show, and until when.
 pub(super) struct Follow<'a> {
     /// What the shape of the run is taken from, where the files can be read.
@@ -69,8 +72,23 @@ pub(super) async fn run(
         so_far(status, &tell);
     }
     let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, by: None, code: None };
+    // Each in a task of its own: a request that is dropped half-way, as another branch of the loop was faster, has been
+    // answered to nobody, and a run that is about to end answers once.
     let mut events = client.events(&status.run, from);
-    let mut lines = Lines { logs: client.logs(&status.run, &[], 0), hub: logs, sinks: HashMap::new(), open: true };
+    let (heard, mut hear) = unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let event = events.next().await;
+            let over = !matches!(event, Ok(Some(_)));
+            if heard.send(event).is_err() || over {
+                return;
+            }
+        }
+    });
+    // What was printed before we came belongs to what we show only where that is all of the run.
+    let tail = if from == 1 { ALL_LINES } else { 0 };
+    let lines = Lines { logs: client.logs(&status.run, &[], tail), hub: logs, sinks: HashMap::new() };
+    tokio::spawn(lines.pass_on());
     let mut lost = false;
     loop {
         tokio::select! {
@@ -89,7 +107,7 @@ pub(super) async fn run(
                 let _ = ended;
                 break;
             }
-            event = events.next(), if shown.tell.is_some() => match event? {
+            Some(event) = hear.recv(), if shown.tell.is_some() => match event? {
                 Some(EventLine::Event(numbered)) => shown.event(numbered.event),
                 // What is missing is in the status, and shows with the next event of each service.
                 Some(EventLine::Gap { .. }) => {}
@@ -99,7 +117,6 @@ pub(super) async fn run(
                     lost = true;
                 }
             },
-            () = lines.next(), if lines.open => {}
         }
     }
     if lost {
@@ -175,19 +192,20 @@ struct Lines {
     logs: Logs,
     hub: Hub,
     sinks: HashMap<ServiceName, LogSink>,
-    open: bool,
 }
 
 impl Lines {
-    async fn next(&mut self) {
-        match self.logs.next().await {
-            Ok(Some(LogEntry::Line { service, stream, line, .. })) => {
-                let sink = self.sinks.entry(service.clone()).or_insert_with(|| self.hub.sink(&service));
-                sink.write(stream, format!("{line}\n").as_bytes()).await;
+    async fn pass_on(mut self) {
+        // Without lines the run is shown all the same.
+        while let Ok(Some(entry)) = self.logs.next().await {
+            match entry {
+                LogEntry::Line { service, stream, line, .. } => {
+                    let sink = self.sinks.entry(service.clone()).or_insert_with(|| self.hub.sink(&service));
+                    sink.write(stream, format!("{line}\n").as_bytes()).await;
+                }
+                // The files have them.
+                LogEntry::Dropped { .. } => {}
             }
-            // The files have them.
-            Ok(Some(LogEntry::Dropped { .. })) => {}
-            Ok(None) | Err(_) => self.open = false,
         }
     }
 }

@@ -209,3 +209,19 @@ fn attach_ends_with_the_run_and_needs_one() {
     down(&project, events);
     attached.wait_exit().expect_code(0).event("finished");
 }
+
+#[test]
+fn a_supervisor_that_is_killed_meanwhile_is_told_of() {
+    let project = project(GATED);
+    let mut devctl = Devctl::spawn(project.command(&["up", "-d", "--format", "json"]));
+    project.remember(devctl.run_id());
+    devctl.wait_node("started", "api");
+    let supervisor = devctl::os::process::look(supervisor(&project)).expect("it runs");
+    assert!(devctl::os::process::signal(supervisor.id, devctl::os::process::Kill::Kill));
+    let finished = devctl.wait_exit().expect_code(1);
+    assert!(finished.stderr.contains("ended without a word"), "{}", finished.told());
+    until("its guardian has done its work", || {
+        let left = project.left_of("none");
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
