@@ -210,7 +210,7 @@ impl Record {
                 service.last_exit = Some(exit.clone());
                 service.ended();
             }
-            EventKind::Completed { .. } => service.since = None,
+            EventKind::Completed { .. } => service.ended(),
             EventKind::Stopped { exit, .. } => {
                 service.last_exit = Some(exit.clone());
                 service.ended();
@@ -421,6 +421,16 @@ mod tests {
         // Its files cannot be watched, say.
         assert!(!apply(&mut record, warning));
         assert_eq!(record.services["api"].phase, "ready");
+    }
+
+    #[test]
+    fn what_is_done_has_no_process_any_more() {
+        let node = NodeId::Service("api".parse().unwrap());
+        let mut record = record();
+        assert!(apply(&mut record, EventKind::Started { node: node.clone(), handle: Handle::Process { pid: 42 } }));
+        assert!(apply(&mut record, EventKind::Completed { node, elapsed_ms: 5 }));
+        let api = &record.services["api"];
+        assert_eq!((api.phase.as_str(), api.pid, api.start), ("done", None, None));
     }
 
     #[test]
