@@ -89,7 +89,9 @@ fn a_killed_supervisor_leaves_none_of_four_kinds_of_children() {
     assert!(!project.root().join(".devctl/control.sock").exists(), "nobody will ever answer there");
     let deed = file(&project, "guardian.log").expect("it says what it did");
     assert_eq!((&deed["run"], len(&deed["left"])), (&json!(run), 0), "{deed:#}");
-    assert!(len(&deed["processes"]) >= there - 1, "{there} were there: {deed:#}");
+    // Those that the kernel told of devctl's death may be gone before the guardian looks; the deaf one is not.
+    let told = len(&deed["processes"]);
+    assert!((1..=there).contains(&told), "{there} were there: {deed:#}");
 
     let last = file(&project, "last-run.json").expect("the run before is known");
     assert_eq!((&last["run"], &last["end"]), (&json!(run), &json!("killed")));
