@@ -201,6 +201,15 @@ impl Hub {
     /// Writes what is buffered to the files.
     pub async fn flush(&self) {
         let Some(files) = &self.inner.shared.files else { return };
+        let logs: Vec<Arc<ServiceLog>> = lock(&self.inner.services).values().cloned().collect();
+        for log in logs {
+            // A mark that found the writer's queue full waits for a chunk that may never come.
+            let marks = std::mem::take(&mut lock(&log.state).marks);
+            if !marks.is_empty() {
+                // Without the writer there is no file to mark.
+                let _ = files.send(Message::Marks(marks)).await;
+            }
+        }
         let (done, wait) = oneshot::channel();
         if files.send(Message::Flush(done)).await.is_ok() {
             // The writer is gone: nothing is buffered.
