@@ -43,16 +43,20 @@ impl Family {
         self.pids.iter().filter_map(|pid| used(*pid).ok()).sum::<f64>() / 100.0
     }
 
-    pub(super) fn cost(&self) -> anyhow::Result<Cost> {
-        let mut cost = Cost { processes: self.pids.len(), threads: 0, rss: 0.0, pss: 0.0, largest: 0.0 };
+    /// What those of them cost that are still there.
+    pub(super) fn cost(&self) -> Cost {
+        let mut cost = Cost { processes: 0, threads: 0, rss: 0.0, pss: 0.0, largest: 0.0 };
         for pid in &self.pids {
-            let rss = resident(*pid)?;
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map(Iterator::count);
+            // Commands that only start something end sooner or later.
+            let (Ok(rss), Ok(pss), Ok(threads)) = (resident(*pid), proportional(*pid), threads) else { continue };
+            cost.processes += 1;
+            cost.threads += threads;
             cost.rss += rss;
+            cost.pss += pss;
             cost.largest = cost.largest.max(rss);
-            cost.pss += proportional(*pid)?;
-            cost.threads += std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
         }
-        Ok(cost)
+        cost
     }
 }
 

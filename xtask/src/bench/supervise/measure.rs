@@ -136,7 +136,7 @@ impl Bench<'_> {
         entry.start.add(took);
         // What was to be done at the start is done.
         std::thread::sleep(Duration::from_secs(2));
-        entry.cost = Some(session.family()?.cost()?);
+        entry.cost = Some(session.family()?.cost());
         if idle {
             entry.idle = Some(idle_of(&session)?);
         }
@@ -149,7 +149,7 @@ impl Bench<'_> {
         let (mut session, took) = self.trivial(entry.tool, 1000)?;
         entry.thousand.start.add(took);
         std::thread::sleep(Duration::from_secs(2));
-        entry.thousand.cost = Some(session.family()?.cost()?);
+        entry.thousand.cost = Some(session.family()?.cost());
         if idle {
             entry.thousand.idle = Some(idle_of(&session)?);
         }
@@ -183,7 +183,7 @@ impl Bench<'_> {
                 if now > last {
                     (last, at) = (now, Instant::now());
                 }
-                flood.peak = flood.peak.max(before.cost()?.rss);
+                flood.peak = flood.peak.max(before.cost().rss);
             }
             flood.processor.add(Duration::from_secs_f64(last - used));
             flood.printed = session.lines() - lines;
