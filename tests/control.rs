@@ -202,6 +202,51 @@ fn a_changed_manifest_is_applied_by_reload() {
 }
 
 #[test]
+fn what_was_stopped_stays_so_and_what_was_removed_is_forgotten() {
+    let project = project();
+    let devctl = project.up_ready(&[]);
+    well(&project, &["stop", "api"], "api stopped (exit code 0)", "");
+    well(&project, &["reload"], "everything is as it should be", "");
+    well(&project, &["scale", "db=2"], "db#2 started, ready in ", "ms");
+    assert_eq!(ps(&project, "api")["state"], "stopped");
+    // Whoever needs it gets it all the same.
+    let manifest = format!("{MANIFEST}\n[services.web]\ncommand = \"sleep 600\"\ndepends_on = [\"api\"]\n");
+    project.write("devctl.toml", &manifest);
+    let Said { code, out, err } = say(&project, &["reload"]);
+    assert!(code == Some(0) && out.contains("web started") && out.contains("api started"), "{out}{err}");
+
+    project.write("devctl.toml", MANIFEST);
+    well(&project, &["reload"], "web removed", "");
+    well(&project, &["scale", "db=1"], "db#2 removed", "");
+    let shown = project.printed(&["ps"]);
+    assert!(!shown.contains("web") && !shown.contains("db#2"), "{shown}");
+    let Said { code, out, err } = say(&project, &["wait"]);
+    assert_eq!((code, out.as_str()), (Some(0), "db is ready\napi is ready\n"), "{err}");
+    end(devctl, &project);
+}
+
+#[test]
+fn mistakes_in_the_files_keep_nobody_from_seeing_and_ending_what_runs() {
+    for broken in [Some("[services.api]\nport = \"x\"\n"), None] {
+        let project = project();
+        let mut devctl = project.up_ready(&[]);
+        let run = devctl.run_id();
+        match broken {
+            Some(text) => project.write("devctl.toml", text),
+            None => std::fs::remove_file(project.root().join("devctl.toml")).expect("it is there"),
+        }
+        assert_eq!(ps(&project, "api")["state"], "ready");
+        assert_eq!(say(&project, &["reload"]).code, Some(2));
+        well(&project, &["restart", "api"], "api restarted, ready in ", "ms");
+        well(&project, &["down"], "stopped devctl (pid ", ") with everything it ran");
+        assert_eq!(devctl.wait_exit().code, Some(0));
+        project.assert_nothing_left(&run);
+        // With nobody to ask, the files are needed.
+        assert_eq!(say(&project, &["down"]).code, Some(2));
+    }
+}
+
+#[test]
 fn a_project_with_a_long_path_has_its_socket_elsewhere() {
     let project = project();
     let long = "a-rather-long-name-for-a-folder/".repeat(5);

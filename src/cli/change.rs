@@ -109,6 +109,10 @@ enum Ended {
     Failed {
         failure: Box<Failure>,
     },
+    /// It could not be built, and what was built before runs on.
+    NotBuilt {
+        failure: Box<Failure>,
+    },
     /// What it needs failed.
     Blocked {
         on: String,
@@ -174,7 +178,10 @@ impl Pending {
             EventKind::Warning { node: Some(node), message, .. } => {
                 self.up(node, |_| Ended::Late { message: message.clone() })
             }
-            EventKind::BuildFailed { node, failure } => self.failed(node, failure),
+            EventKind::BuildFailed { node, failure } => self.take(|change, _| {
+                let mine = node.service() == Some(&change.service) && !goes_down(change.what);
+                mine.then(|| Ended::NotBuilt { failure: Box::new(failure.clone()) })
+            }),
             EventKind::Failed { node, failure } => {
                 let mut outcomes = self.failed(node, failure);
                 outcomes.extend(self.blocked(node));
@@ -340,7 +347,11 @@ impl Outcome {
             },
             Ended::Unchanged { state: Some(state) } => format!("{service} is {state} already"),
             Ended::Unchanged { state: None } => format!("{service} is as it should be"),
-            Ended::Late { .. } | Ended::Failed { .. } | Ended::Blocked { .. } | Ended::Gone => service.to_string(),
+            Ended::Late { .. }
+            | Ended::Failed { .. }
+            | Ended::NotBuilt { .. }
+            | Ended::Blocked { .. }
+            | Ended::Gone => service.to_string(),
         };
         if let Some(why) = why {
             text = format!("{text}: {why}");
@@ -360,6 +371,9 @@ impl Outcome {
             Ended::Late { message } => Error::new(Blame::Timeout, format!("{service} is not ready: {message}"))
                 .hint(format!("`devctl why {service}`")),
             Ended::Failed { failure } => failed(service, failure),
+            Ended::NotBuilt { failure } => {
+                failed(service, failure).note(format!("{service} was not restarted: what was built before runs on"))
+            }
             Ended::Blocked { on } => {
                 Error::new(Blame::Service, format!("{service} cannot start: it needs {on}, which failed"))
             }
@@ -451,6 +465,7 @@ mod tests {
             |text: &str| EventKind::Stopped { node: node(text), exit: Exit { code: Some(0), ..Exit::default() } };
         let failure = Failure { message: "`api` ended before it was ready".to_owned(), ..Failure::default() };
         let failed = |text: &str| EventKind::Failed { node: node(text), failure: failure.clone() };
+        let not_built = EventKind::BuildFailed { node: node("build api"), failure: failure.clone() };
         let late =
             |text: &str| EventKind::Warning { node: Some(node(text)), message: "slow".to_owned(), hints: vec![] };
         for (what, event, told) in [
@@ -469,6 +484,8 @@ mod tests {
             (What::Stop, ready("api"), None),
             (What::Start, failed("api"), Some("api ended before it was ready [1]")),
             (What::Restart, failed("build api"), Some("api ended before it was ready [1]")),
+            (What::Restart, not_built, Some("api ended before it was ready [1]")),
+            (What::Stop, EventKind::Removed { node: node("api") }, Some("api stopped")),
             (What::Stop, failed("api"), Some("api stopped")),
             (What::Start, late("api"), Some("api is not ready: slow [4]")),
         ] {

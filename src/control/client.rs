@@ -79,6 +79,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether another user runs the project: waiting changes nothing about that.
+    pub fn is_stranger(&self) -> bool {
+        matches!(self, Self::Stranger(_))
+    }
+
     /// Whether it means that nobody runs the project.
     pub fn is_nobody(&self) -> bool {
         matches!(self, Self::NoSupervisor { .. })
@@ -262,6 +267,10 @@ impl Client {
             // Nobody listens at the socket any more, or its file is gone.
             if matches!(kind, Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)) {
                 return ClientError::NoSupervisor { root: self.root.clone() };
+            }
+            // Root's, whom we would trust, and who does not trust us.
+            if kind == Some(io::ErrorKind::PermissionDenied) {
+                return ClientError::Stranger(self.socket.clone());
             }
             cause = error.source();
         }

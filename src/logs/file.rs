@@ -158,13 +158,13 @@ impl Store {
         if let Err(source) = result {
             file.lost += lines;
             let path = current(&self.folder, service);
-            self.trouble.send_replace(Some(format!(
-                "cannot write `{}`: {source}; {} line{} of {service} {} not in the file so far",
-                path.display(),
-                file.lost,
-                if file.lost == 1 { "" } else { "s" },
-                if file.lost == 1 { "is" } else { "are" },
-            )));
+            let lost = match file.lost {
+                // The file could not even be begun.
+                0 => String::new(),
+                1 => format!("; 1 line of {service} is not in the file so far"),
+                lost => format!("; {lost} lines of {service} are not in the file so far"),
+            };
+            self.trouble.send_replace(Some(format!("cannot write `{}`: {source}{lost}", path.display())));
         }
     }
 }

@@ -195,7 +195,7 @@ impl Advice for ResolveError {
             Self::Scale { service, scale: 0 } => vec![format!("stop it: `devctl stop {service}`")],
             Self::Scale { .. } => vec![format!("choose a number from 1 to {MAX_SCALE}")],
             Self::ScaledContainer { service } => {
-                vec![format!("leave `{service}` out of `--scale`, or describe it a second time in the Compose file")]
+                vec![format!("leave `{service}` out, or describe it a second time in the Compose file")]
             }
             Self::SharedCheck { .. } => {
                 vec!["let its checks ask its own port: `tcp = true`, `http`, or an `exec` with `${PORT}`".to_owned()]

@@ -180,7 +180,9 @@ impl Outlet {
             return;
         }
         let message = format!("cannot write `{}`: {error}", self.inner.state.path().join("run.json").display());
-        let hints = vec!["`devctl ps` will not know of this run".to_owned()];
+        let hints = vec![
+            "free some space: the record is how the next command finds what runs, should devctl be killed".to_owned(),
+        ];
         let at_ms = millis(clock::now().duration_since(self.inner.began));
         self.pass_on(&told, Event { at_ms, kind: EventKind::Warning { node: None, message, hints } });
     }

@@ -99,8 +99,13 @@ fn is_up(holder: Option<&Holder>) -> Error {
 
 /// What to do depends on why the project's own folder cannot be written to.
 fn cannot_lock(folder: &Path, error: io::Error) -> Error {
+    cannot_write(folder, format!("cannot lock `{}`", folder.join("lock").display()), error)
+}
+
+/// An error of the folder in which devctl keeps everything.
+pub(super) fn cannot_write(folder: &Path, what: String, error: io::Error) -> Error {
     let (kind, root) = (error.kind(), folder.parent().unwrap_or(folder).display());
-    let error = Error::io(format!("cannot lock `{}`", folder.join("lock").display()), error);
+    let error = Error::io(what, error);
     let needs = "devctl keeps its lock, logs and data in the folder `.devctl` of the project";
     match kind {
         io::ErrorKind::PermissionDenied => error.note(needs).hint(format!(

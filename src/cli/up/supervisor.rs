@@ -255,6 +255,13 @@ impl Supervisor {
 
     async fn scale(&self, seq: u64, service: ServiceName, replicas: u32) -> Result<Reply, Refusal> {
         let mut current = self.current.lock().await;
+        if service.number() > 1 {
+            let base = service.base();
+            return Err(Refusal::Invalid {
+                message: format!("`{service}` is a replica of `{base}`"),
+                hints: vec![format!("`devctl scale {base}={replicas}` says how many of it run")],
+            });
+        }
         let service = service.base();
         let known = self.names();
         if !known.iter().any(|name| name.base() == service) {
@@ -295,6 +302,14 @@ impl Supervisor {
             self.send(Command::Restart { nodes, build: true, cause: "asked for".to_owned() });
         }
         Ok(reply)
+    }
+
+    /// Whether a reload would change nothing.
+    pub(super) async fn is_as_the_files_say(&self) -> bool {
+        let mut current = self.current.lock().await;
+        let (settings, env) = (current.settings.clone(), current.env.clone());
+        let reply = self.go_over(0, &mut current, settings, env, How { rehearse: true, all: false }).await;
+        reply.is_ok_and(|reply| reply.changes.is_empty())
     }
 
     /// What both plans have and what does not run, of those that are to be tried again.

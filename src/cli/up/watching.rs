@@ -115,6 +115,8 @@ async fn react(supervisor: &Supervisor, watcher: &Watcher, change: Change) {
             // Where the engine is gone, the run is over.
             let _ = supervisor.requests.send(Request::Command(Command::Restart { nodes, build, cause }));
         }
+        // Applied since, by an `up` that was faster than us, or nothing that matters: a hint would lead nowhere.
+        Change::Manifest { .. } if supervisor.is_as_the_files_say().await => {}
         Change::Manifest { paths } => {
             let message = format!("{} changed; `devctl reload` applies it", named(&paths, 0, &supervisor.root));
             supervisor.outlet.say(EventKind::Note { message });

@@ -60,7 +60,15 @@ impl Machine {
             return;
         }
         let again = matches!(then, Then::Again);
-        entry.then = Some(then);
+        entry.then = Some(match (then, entry.then.take()) {
+            // Whatever is wanted of it besides, its next life is that of the new plan.
+            (Then::Again, Some(Then::Replace(spec))) => Then::Replace(spec),
+            (then, Some(Then::Replace(spec))) => {
+                entry.spec = Spec { action: entry.spec.action, ..*spec };
+                then
+            }
+            (then, _) => then,
+        });
         entry.hurry = kill;
         if kill && entry.phase == Phase::Stopping && !entry.killed {
             self.kill_node(id);
@@ -94,7 +102,9 @@ impl Machine {
                 | Phase::Gone => matches!(entry.then, Some(Then::Stay)),
             };
             if again {
-                entry.then = Some(Then::Again);
+                if !matches!(entry.then, Some(Then::Replace(_))) {
+                    entry.then = Some(Then::Again);
+                }
                 entry.restarts = Restarts::default();
             }
         }
@@ -217,6 +227,11 @@ impl Machine {
                 self.emit(EventKind::Renewing { node: spec.id.clone(), cause });
             }
             entry.then = Some(Then::Replace(Box::new(spec)));
+            return entry;
+        }
+        if let Some(Then::Replace(next)) = &mut entry.then {
+            // It is on its way to an earlier plan, which this one takes the place of.
+            **next = spec;
             return entry;
         }
         // What the plan would do now is of no matter: it is done already.

@@ -548,6 +548,34 @@ fn another_plan_brings_back_what_was_stopped_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_wanted_of_a_service_meanwhile_does_not_bring_its_old_plan_back() {
+    let (db, worker) = (service("db"), service("worker"));
+    let specs = |on: &NodeId| {
+        vec![workload("db", &[]), workload("worker", &[(&db, Until::Ready)]), workload("api", &[(on, Until::Ready)])]
+    };
+    let api = || vec![service("api")];
+    let commands = [
+        Command::Restart { nodes: api(), build: false, cause: String::new() },
+        Command::Start(api()),
+        // Of the plan that comes after it, the need of `worker` is all that is left.
+        Command::Apply(Change { specs: specs(&worker), ..Change::default() }),
+    ];
+    for command in commands {
+        let mut bench = running_chain();
+        let first = if matches!(command, Command::Apply(_)) { &db } else { &worker };
+        let changed = HashMap::from([(service("api"), "its command changed".to_owned())]);
+        bench.send(Input::Command(Command::Apply(Change { specs: specs(first), changed, ..Change::default() })));
+        bench.gone("gateway");
+        assert_eq!(bench.stops(), ["api"]);
+        bench.send(Input::Command(command.clone()));
+        bench.gone("api");
+        assert_eq!(bench.starts(), Vec::<String>::new(), "{command:?}");
+        bench.up("worker");
+        assert_eq!(bench.starts(), ["api"], "{command:?}");
+    }
+}
+
+#[test]
 fn a_container_is_made_anew_once_it_has_stopped() {
     let create = NodeId::Create("db".parse().unwrap());
     let report = |bench: &mut Bench, report| {

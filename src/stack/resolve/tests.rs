@@ -567,7 +567,7 @@ fn replicas_that_cannot_be_say_why_and_what_to_do() {
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
     `db` is a container, and only programs of the host have replicas yet
-      leave `db` out of `--scale`, or describe it a second time in the Compose file
+      leave `db` out, or describe it a second time in the Compose file
     there is no service `apy`
       did you mean `api`?
       there are `api`, `worker`, `web`, `fixed`
