@@ -68,7 +68,7 @@ impl Args {
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
     let state = StateDir::of(&super::project_folder(&context)?);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
-    let record = match fresh(&state).await {
+    let record = match fresh(&state).await? {
         Some(record) => Some(record),
         None => Record::read(&state),
     };
@@ -117,9 +117,13 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
 }
 
 /// What the supervisor itself says, where it can be asked: what is written of it is a moment behind.
-async fn fresh(state: &StateDir) -> Option<Record> {
-    let (_, status) = Client::connect(state.root()).await.ok()?;
-    Some(status.into_record())
+async fn fresh(state: &StateDir) -> Result<Option<Record>, Error> {
+    match Client::connect(state.root()).await {
+        Ok((_, status)) => Ok(Some(status.into_record())),
+        // Its record is as closed to us as its socket.
+        Err(error) if error.is_stranger() => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The processes that a dead run left, a row for each service.
