@@ -1,9 +1,8 @@
 //! `devctl attach`.
 
-use super::Context;
 use super::follow::{self, Follow, Until};
 use super::up::StopRequests;
-use crate::control::client::Client;
+use super::{Context, change};
 use crate::error::Error;
 use crate::manifest;
 use crate::report;
@@ -27,12 +26,12 @@ impl Args {
 
 /// Shows the run until Ctrl+C, or until it ends.
 pub(super) async fn run(format: report::Format, context: Context) -> Result<u8, Error> {
-    let root = manifest::discover(&context.start).map_err(Error::problems)?;
-    let (client, status) = Client::connect(&root).await?;
+    let (client, status) = change::connect(&context).await?;
     // Files that somebody is editing do not keep anybody from looking.
     let manifest = manifest::load(&context.start, &context.env).ok();
     let selection = Selection::default();
     let (until, from) = (Until::Left, status.next_event);
-    let follow = Follow { manifest: manifest.as_ref(), selection: &selection, format, until, from, ours: false };
+    let follow =
+        Follow { manifest: manifest.as_ref(), selection: &selection, format, until, from, settled: true, ours: false };
     follow::run(&client, &status, follow, StopRequests::install(None)?, &context).await
 }

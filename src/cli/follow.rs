@@ -11,12 +11,12 @@ use crate::advice::Blame;
 use crate::control::client::{Client, Logs};
 use crate::control::wire::{Down, EventLine, LogEntry, Phase, ServiceStatus, State, Status};
 use crate::error::Error;
-use crate::event::{Event, EventKind, Handle, Outcome, Signal};
+use crate::event::{Event, EventKind, Handle, Outcome, Signal, StopCause};
 use crate::logs::{Hub, LogSink};
 use crate::manifest::Manifest;
 use crate::name::{NodeId, ServiceName};
 use crate::os::clock;
-use crate::report::{self, Format, Steer, WayOut};
+use crate::report::{self, Format, Kind, ServiceRow, Steer, WayOut};
 use crate::stack::Selection;
 
 /// How many chunks of log may wait for a slow terminal before lines are dropped.
@@ -34,6 +34,8 @@ pub(super) struct Follow<'a> {
     pub(super) until: Until,
     /// The number of the first event to show; what led to it is told by the status.
     pub(super) from: u64,
+    /// Whether nothing is about to change: a run that is up stays as it is.
+    pub(super) settled: bool,
     /// Whether we have begun the run, so that Ctrl+C before it is up ends it.
     pub(super) ours: bool,
 }
@@ -55,12 +57,15 @@ pub(super) async fn run(
     mut stop: StopRequests,
     context: &Context,
 ) -> Result<u8, Error> {
-    let Follow { manifest, selection, format, until, from, ours } = follow;
+    let Follow { manifest, selection, format, until, from, settled, ours } = follow;
     let logs = Hub::new(None);
     let (tell, told) = unbounded_channel();
     let (steer, steering) = report::steering();
     let shape = manifest.map(|manifest| up::shape(manifest, selection, &status.driver, &context.env));
-    let (rows, needs) = shape.unwrap_or_default();
+    let (mut rows, needs) = shape.unwrap_or_default();
+    if settled {
+        rows = rows_of(status, &rows);
+    }
     let way_out = match until {
         Until::Up => WayOut::Background,
         Until::Left => WayOut::Leave,
@@ -69,7 +74,7 @@ pub(super) async fn run(
     let subscription = logs.subscribe(LOG_CHUNKS);
     let mut reporter = tokio::spawn(report::run_steered(format, told, subscription, steering, options));
     if from > 1 && format != Format::Json {
-        so_far(status, &tell);
+        so_far(status, settled, &tell);
     }
     let mut shown = Shown { client, until, ours, tell: Some(tell), asked: 0, by: None, code: None };
     // Each in a task of its own: a request that is dropped half-way, as another branch of the loop was faster, has been
@@ -151,6 +156,12 @@ impl Shown<'_> {
             *outcome = Outcome::Interrupted(signal);
             *exit_code = outcome.exit_code();
         }
+        // Who presses Ctrl+C has not typed `devctl down`.
+        if let (EventKind::StackStopping { cause: cause @ StopCause::Command }, Some(signal)) =
+            (&mut event.kind, self.by)
+        {
+            *cause = StopCause::Signal(signal);
+        }
         let over = match &event.kind {
             EventKind::StackReady { unready, .. } => {
                 self.code = Some(if unready.is_empty() { 0 } else { 4 });
@@ -210,8 +221,19 @@ impl Lines {
     }
 }
 
+/// The services of a run as it tells them itself: replicas among them that no file knows, and none that it does not run.
+fn rows_of(status: &Status, known: &[ServiceRow]) -> Vec<ServiceRow> {
+    let row = |service: &ServiceStatus| {
+        let name: ServiceName = service.service.parse().ok()?;
+        let kind = known.iter().find(|row| row.name == name).map(|row| row.kind);
+        let kind = kind.unwrap_or(if service.container.is_some() { Kind::Container } else { Kind::Process });
+        Some(ServiceRow { name, kind, addresses: service.addresses.clone() })
+    };
+    status.services.iter().filter_map(row).collect()
+}
+
 /// Tells the reporter what happened before it came.
-fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
+fn so_far(status: &Status, settled: bool, tell: &UnboundedSender<Event>) {
     let say = |kind| {
         let _ = tell.send(Event { at_ms: 0, kind });
     };
@@ -236,7 +258,7 @@ fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
         }
         match service.state {
             State::Ready | State::Unhealthy => {
-                say(EventKind::Ready { node, elapsed_ms: service.ready_ms.unwrap_or_default(), probe: "started" });
+                say(EventKind::Ready { node, elapsed_ms: service.ready_ms.unwrap_or_default(), probe: "" });
             }
             State::Done => say(EventKind::Completed { node, elapsed_ms: 0 }),
             State::Waiting
@@ -250,7 +272,7 @@ fn so_far(status: &Status, tell: &UnboundedSender<Event>) {
             | State::Stopped => {}
         }
     }
-    if status.phase == Phase::Up {
+    if settled && status.phase == Phase::Up {
         let late = |service: &&ServiceStatus| !matches!(service.state, State::Ready | State::Done | State::Unhealthy);
         let unready = status.services.iter().filter(late).filter_map(|service| service.service.parse().ok()).collect();
         say(EventKind::StackReady { elapsed_ms: status.ready_ms.unwrap_or_default(), unready });

@@ -43,6 +43,10 @@ pub(super) fn of(event: &Event, board: &Board) -> Option<Phrase> {
             },
         ),
         EventKind::Probing { node, answer } => about(node, format!("not ready yet: {}", clean::first_line(answer))),
+        // Who came later was told that it is ready, and not how that was found.
+        EventKind::Ready { node, elapsed_ms, probe: "" } => {
+            about(node, format!("ready in {}", words::duration(*elapsed_ms)))
+        }
         EventKind::Ready { node, elapsed_ms, probe } => {
             about(node, format!("ready in {} ({probe})", words::duration(*elapsed_ms)))
         }

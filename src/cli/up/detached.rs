@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
-use super::{Settings, StopRequests};
+use super::{Settings, StopRequests, prepare};
 use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
@@ -74,6 +74,7 @@ pub(super) async fn run(
         format,
         until: Until::Up,
         from: 1,
+        settled: false,
         ours: true,
     };
     follow::run(&client, &status, follow, stop, context).await
@@ -84,7 +85,7 @@ const LOG: &str = "supervisor.log";
 
 fn start(manifest: &Manifest, settings: &Settings, state: &StateDir) -> Result<Child, Error> {
     let log = state.path().join(LOG);
-    let cannot_write = |error| Error::io(format!("cannot write `{}`", log.display()), error);
+    let cannot_write = |error| prepare::cannot_write(state.path(), format!("cannot write `{}`", log.display()), error);
     state.make().map_err(cannot_write)?;
     let errors = OpenOptions::new().create(true).write(true).truncate(true).open(&log).map_err(cannot_write)?;
     let program = env::current_exe().map_err(|error| Error::io("cannot tell where devctl itself is", error))?;

@@ -8,7 +8,7 @@ use crate::advice::Blame;
 use crate::cli::follow::{self, Follow, Until};
 use crate::cli::{Context, output};
 use crate::control::client::{Client, ClientError};
-use crate::control::wire::{Apply, Change, Phase, Status, What};
+use crate::control::wire::{Apply, Change, Phase, State, Status, What};
 use crate::error::Error;
 use crate::manifest::{DriverChoice, Manifest};
 use crate::os::clock;
@@ -45,6 +45,7 @@ pub(super) async fn reach(state: &StateDir) -> Result<Option<There>, Error> {
         let Some(holder) = prepare::holder(state)? else { return Ok(None) };
         match Client::connect(state.root()).await {
             Ok(there) => return Ok(Some(there)),
+            Err(error) if error.is_stranger() => return Err(error.into()),
             Err(error) if clock::now().duration_since(began) > PATIENCE => return Err(unreachable(error, &holder)),
             Err(_) => tokio::time::sleep(ASK).await,
         }
@@ -62,20 +63,40 @@ pub(super) async fn run(
     check(settings, &status)?;
     let selection = &settings.selection;
     let reply = client.apply(&wish(settings, context, false)).await?;
-    if reply.changes.is_empty() {
+    let settled = reply.changes.is_empty();
+    if settled {
         let text = format!("devctl (pid {}) runs it already, and nothing changed\n", status.pid);
         output::note(&text, context.color)?;
         if !how.stay && status.phase == Phase::Up {
-            return Ok(0);
+            return as_it_is(&status);
         }
     }
     if !how.wait {
         return Ok(0);
     }
     let until = if how.stay { Until::Left } else { Until::Up };
-    let follow =
-        Follow { manifest: Some(manifest), selection, format: how.format, until, from: reply.seq, ours: false };
+    let follow = Follow {
+        manifest: Some(manifest),
+        selection,
+        format: how.format,
+        until,
+        from: reply.seq,
+        settled,
+        ours: false,
+    };
     follow::run(&client, &status, follow, StopRequests::install(None)?, context).await
+}
+
+/// How a stack is that is up and that nobody changed: asking again makes nobody ready.
+fn as_it_is(status: &Status) -> Result<u8, Error> {
+    let late: Vec<_> = status.services.iter().filter(|service| service.state == State::Late).collect();
+    let [first, ..] = late.as_slice() else { return Ok(0) };
+    let names: Vec<&str> = late.iter().map(|service| service.service.as_str()).collect();
+    let mut error = Error::new(Blame::Timeout, format!("not ready: {}", names.join(", ")));
+    for detail in late.iter().filter_map(|service| service.detail.as_ref()) {
+        error = error.note(detail.clone());
+    }
+    Err(error.hint(format!("`devctl why {}`", first.service)))
 }
 
 /// Says what another `up` would change, without a change.
