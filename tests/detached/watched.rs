@@ -90,7 +90,7 @@ fn a_command_is_started_again_when_what_it_reads_changed() {
     say(&project, &["stop", "worker"]).expect(0);
     project.write("settings/two", "3");
     let manifest = std::fs::read_to_string(project.root().join("devctl.toml")).expect("it is there");
-    project.write("devctl.toml", &format!("{manifest}\n# changed after it\n"));
+    project.write("devctl.toml", &format!("{manifest}\n[services.after]\ncommand = \"STUB mute\"\n"));
     events.skip_past("a note about the manifest", |event| {
         let message = event["message"].as_str().unwrap_or_default();
         event["event"] == "note" && message == "devctl.toml changed; `devctl reload` applies it"
