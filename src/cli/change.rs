@@ -485,7 +485,6 @@ mod tests {
             (What::Start, failed("api"), Some("api ended before it was ready [1]")),
             (What::Restart, failed("build api"), Some("api ended before it was ready [1]")),
             (What::Restart, not_built, Some("api ended before it was ready [1]")),
-            (What::Stop, EventKind::Removed { node: node("api") }, Some("api stopped")),
             (What::Stop, failed("api"), Some("api stopped")),
             (What::Start, late("api"), Some("api is not ready: slow [4]")),
         ] {
