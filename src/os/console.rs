@@ -121,9 +121,12 @@ mod unix {
                         }
                         Some(Job::Continues) => {
                             self.stopped = false;
-                            // The shell may have changed the mode behind our back.
-                            self.leave();
-                            self.enter();
+                            // It may be told twice, and the shell may have changed the mode in between. Whoever reads
+                            // goes on reading: a key that was pressed already would go down with the reader.
+                            if !self.keys.as_ref().is_some_and(|(mode, _)| mode.again()) {
+                                self.leave();
+                                self.enter();
+                            }
                             return Happening::Shown { foreground: in_foreground() != Some(false) };
                         }
                         // The shell has its prompt back, and the end of the run is under way.

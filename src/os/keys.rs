@@ -97,6 +97,13 @@ impl KeyMode {
     }
 }
 
+impl KeyMode {
+    /// Enters the mode once more, which somebody may have changed; answers whether the terminal is in it.
+    pub(super) fn again(&self) -> bool {
+        in_foreground() == Some(true) && tcsetattr(io::stdin(), SetArg::TCSANOW, &self.ours).is_ok()
+    }
+}
+
 impl Drop for KeyMode {
     fn drop(&mut self) {
         self.before.restore();
