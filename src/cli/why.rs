@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::{Context, output};
 use crate::advice::Blame;
 use crate::control::client::Client;
-use crate::control::wire::{Phase, ServiceStatus};
+use crate::control::wire::Phase;
 use crate::error::Error;
 use crate::event::Failure;
 use crate::logs::read;
@@ -119,11 +119,11 @@ struct Told {
 async fn told(state: &StateDir, last: Option<&LastRun>) -> Result<Told, Error> {
     let record = Record::read(state);
     if let Ok((_, status)) = Client::connect(state.root()).await {
-        let services = status.services.iter().map(|status| (status.service.clone(), of_status(status))).collect();
-        // What the status does not tell is in the record of the same run.
-        let failures = record.filter(|record| record.run == status.run).map(|record| record.failures);
         let run = Run::Up { stopping: status.phase == Phase::Stopping };
-        return Ok(Told { run, services, failures: failures.unwrap_or_default(), driver: status.driver });
+        let Record { run: id, services, driver, .. } = status.into_record();
+        // What the status does not tell is in the record of the same run.
+        let failures = record.filter(|record| record.run == id).map(|record| record.failures);
+        return Ok(Told { run, services, failures: failures.unwrap_or_default(), driver });
     }
     let holder = Lock::holder(state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
     let of =
@@ -142,44 +142,6 @@ async fn told(state: &StateDir, last: Option<&LastRun>) -> Result<Told, Error> {
             Told { run: Run::None, services: IndexMap::new(), failures: IndexMap::new(), driver: String::new() }
         }
     })
-}
-
-/// What a status tells, as the records of runs have it.
-fn of_status(status: &ServiceStatus) -> ServiceRecord {
-    let ServiceStatus {
-        service: _,
-        state,
-        since,
-        restarts,
-        next_start,
-        pid,
-        container,
-        ports,
-        addresses,
-        last_exit,
-        waiting_on,
-        last_probe,
-        failure,
-        ready_ms,
-        detail,
-    } = status.clone();
-    ServiceRecord {
-        phase: state.as_str().to_owned(),
-        since,
-        restarts,
-        next_start,
-        pid,
-        container,
-        ports,
-        addresses,
-        last_exit,
-        waiting_on,
-        last_probe,
-        failure,
-        ready_ms,
-        detail,
-        ..ServiceRecord::default()
-    }
 }
 
 /// Fails where neither the project's files nor the run know the service.
