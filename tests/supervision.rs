@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devctl::advice::Advice;
 use devctl::driver::process::{BuildSpec, Error, Launch, Processes, Program, Runtime, Spec, StopSignal};
@@ -147,6 +147,27 @@ fn launch(argv: Vec<String>, stop_signal: StopSignal) -> Launch {
 
 fn alive(pid: u32) -> bool {
     os::process::look(pid).is_some_and(|p| !p.ended)
+}
+
+/// A file that a process of a test writes a word into: a FIFO, so that the word is heard of and not looked for.
+struct Word {
+    path: PathBuf,
+    receiver: tokio::net::unix::pipe::Receiver,
+}
+
+impl Word {
+    fn new(path: &Path) -> Self {
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let receiver = tokio::net::unix::pipe::OpenOptions::new().open_receiver(path).unwrap();
+        Self { path: path.to_owned(), receiver }
+    }
+
+    /// All that was written, once the writer has closed it.
+    async fn read(mut self) -> String {
+        let mut word = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut self.receiver, &mut word).await.unwrap();
+        word
+    }
 }
 
 /// Waits until a process that is not our child is gone.
@@ -547,18 +568,11 @@ async fn a_probe_command_runs_where_the_service_runs() {
     assert_eq!(held.code, 0);
 
     // A probe that hangs is dropped by its time limit, and dies of it.
-    let mark = dir.path().join("pid");
-    let hanging = sh(&format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", mark.display()));
+    let mark = Word::new(&dir.path().join("pid"));
+    let hanging = sh(&format!("echo $$ > {}; sleep 1000", mark.path.display()));
     let pid: u32 = tokio::select! {
         _ = hanging => panic!("it does not hang"),
-        pid = within(async {
-            loop {
-                match std::fs::read_to_string(&mark) {
-                    Ok(pid) => break pid.trim().parse().unwrap(),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        }) => pid,
+        word = within(mark.read()) => word.trim().parse().unwrap(),
     };
     gone(pid).await;
     assert!(alive(service.pid));
@@ -986,19 +1000,10 @@ async fn dropping_a_build_kills_all_of_it() {
     let run = Run::new();
     let cx = run.context(&"api".parse().unwrap());
     let spec = build_spec(package.path(), None);
-    let pid_file: PathBuf = package.path().join("pid");
-    let until = Instant::now() + LIMIT;
+    let mark = Word::new(&package.path().join("pid"));
     let pid: u32 = tokio::select! {
         result = run.processes.build(&spec, &cx) => panic!("it ended: {result:?}"),
-        pid = async {
-            loop {
-                match std::fs::read_to_string(&pid_file) {
-                    Ok(pid) => break pid.parse().unwrap(),
-                    Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(10)).await,
-                    Err(e) => panic!("the build script never ran: {e}"),
-                }
-            }
-        } => pid,
+        word = within(mark.read()) => word.parse().unwrap(),
     };
     gone(pid).await;
 }
