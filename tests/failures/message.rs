@@ -117,6 +117,22 @@ impl Message {
         self
     }
 
+    /// Moves what is said there, with its hint, to the end: it is told by a thread of its own, in no certain order with
+    /// the rest. Only the test of the small disk needs it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn at_any_time(mut self, text: &str) -> Self {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let hint = |line: &str| line.contains("  hint: ");
+        let moved = |index: usize| {
+            let of_it = |index: usize| lines.get(index).is_some_and(|line: &&str| line.contains(text));
+            of_it(index) || (hint(lines[index]) && index.checked_sub(1).is_some_and(of_it))
+        };
+        let (told, rest): (Vec<usize>, Vec<usize>) = (0..lines.len()).partition(|index| moved(*index));
+        let joined = |indices: Vec<usize>| indices.into_iter().map(|index| lines[index]).collect::<Vec<_>>().join("\n");
+        self.text = format!("{}\n\n--- at any time\n{}", joined(rest).trim_end(), joined(told));
+        self
+    }
+
     /// Several messages in one.
     pub(crate) fn joined(text: String) -> Self {
         Self { text, run: None }
