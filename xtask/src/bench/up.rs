@@ -11,6 +11,7 @@ use super::contender::{Contender, Stack};
 use super::figures::{Figures, ms, replace_between};
 use super::idle::{self, Idle};
 use super::project::Project;
+use super::{load, machine, release_binary, verdict};
 use crate::{images, repo};
 
 #[derive(clap::Args)]
@@ -125,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let compose = repo::output(Command::new("docker").args(["compose", "version", "--short"]))
         .context("the peer is needed: Docker Compose as a plugin of the docker command")?;
     images::load()?;
-    let binary = if args.peer_only { None } else { Some(binary(args.devctl.as_deref())?) };
+    let binary = if args.peer_only { None } else { Some(release_binary(args.devctl.as_deref())?) };
     let machine = machine(binary.as_deref(), compose.trim())?;
 
     let mut peer = Entry::new(Project::new("compose")?, Contender::Compose);
@@ -164,54 +165,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The binary to measure.
-fn binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(path) = given {
-        return path.canonicalize().with_context(|| format!("there is no `{}`", path.display()));
-    }
-    let mut cargo = Command::new("cargo");
-    cargo.args([
-        "build",
-        "--release",
-        "--package",
-        "devctl",
-        "--bin",
-        "devctl",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    let messages = repo::output(cargo.current_dir(repo::root()))?;
-    let mut messages = messages.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let path = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    path.context("cargo did not say where the binary is")
-}
-
 fn wall(command: &mut Command) -> anyhow::Result<Duration> {
     let start = Instant::now();
     repo::output(command)?;
     Ok(start.elapsed())
-}
-
-/// One line on what was measured where.
-fn machine(binary: Option<&Path>, compose: &str) -> anyhow::Result<String> {
-    let devctl = match binary {
-        Some(path) => repo::output(Command::new(path).arg("--version"))?.trim().to_owned(),
-        None => "no devctl".to_owned(),
-    };
-    let engine = repo::output(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]))?;
-    let date = repo::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(format!(
-        "{}: {devctl}, Docker Compose {compose}, Docker Engine {}, {processors} processors, load average at the start {}",
-        date.trim(),
-        engine.trim(),
-        load(),
-    ))
-}
-
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 /// The figures as Markdown.
@@ -262,7 +219,3 @@ fn told(machine: &str, ours: Option<&Entry>, peer: &Entry, asked: &Entry, alone:
 }
 
 const INFALLIBLE: &str = "writing to a string cannot fail";
-
-fn verdict(met: bool) -> &'static str {
-    if met { "✓" } else { "✗" }
-}
