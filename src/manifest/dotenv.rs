@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::problem::Sink;
-use super::source::{Language, Source};
+use super::source::Source;
 use crate::os::files;
 
 /// A `.env` file of the project.
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, shown: &Path, sink: &Sink) -> EnvFile {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             file.exists = true;
-            let source = Source::new(shown.to_owned(), String::new(), Language::Dotenv);
+            let source = Source::alone(shown.to_owned(), String::new());
             sink.push(source.problem(None, format!("cannot be read: {error}")));
         }
     }
@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path, shown: &Path, sink: &Sink) -> EnvFile {
 fn parse(text: &str, shown: &Path, sink: &Sink) -> IndexMap<String, String> {
     // Editors on Windows begin a file with a byte order mark, which `dotenvy` takes for a part of the first name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = Source::new(shown.to_owned(), text.to_owned(), Language::Dotenv);
+    let source = Source::alone(shown.to_owned(), text.to_owned());
     let mut vars = IndexMap::new();
     let mut searched = 0;
     for item in dotenvy::from_read_iter(text.as_bytes()) {

@@ -40,7 +40,7 @@ use crate::os::{env, files};
 use devctl_toml::ProjectFile;
 use problem::Sink;
 use reader::Reader;
-use source::{Language, Source};
+use source::{Language, Source, Sources};
 
 /// The name of the manifest's own file.
 pub const FILE_NAME: &str = "devctl.toml";
@@ -125,13 +125,14 @@ pub fn load(start: &Path, shell: &BTreeMap<String, String>) -> Result<Manifest, 
 
 fn read_all(root: &Path, shell: &BTreeMap<String, String>, sink: &Sink) -> Option<Manifest> {
     let path = root.join(FILE_NAME);
-    let text = read_text(&path, Path::new(FILE_NAME), Language::Toml, sink)?;
-    let source = Source::new(FILE_NAME.into(), text, Language::Toml);
-    let file = read_devctl_toml(&source, root, sink);
+    let text = read_text(&path, Path::new(FILE_NAME), sink)?;
+    let sources = Sources::default();
+    let source = sources.add(FILE_NAME.into(), text);
+    let file = read_devctl_toml(&sources, &source, root, sink);
 
     let compose_paths: Vec<PathBuf> = file.compose.iter().map(|at| compose_path(&root.join(&at.value))).collect();
     let mut warnings = file.warnings.clone();
-    let compose = read_compose(root, &file, &compose_paths, shell, sink, &mut warnings);
+    let compose = read_compose(&sources, root, &file, &compose_paths, shell, sink, &mut warnings);
     let env_files = file
         .env_files
         .iter()
@@ -160,20 +161,19 @@ fn read_all(root: &Path, shell: &BTreeMap<String, String>, sink: &Sink) -> Optio
     })
 }
 
-fn read_devctl_toml(source: &Arc<Source>, root: &Path, sink: &Sink) -> ProjectFile {
+fn read_devctl_toml(sources: &Sources, source: &Arc<Source>, root: &Path, sink: &Sink) -> ProjectFile {
     let mut problems = Vec::new();
     let tree = toml_tree::parse(source, &mut problems);
     let broken = !problems.is_empty();
     sink.extend(problems);
-    if broken {
-        // What follows a syntax error is guesswork; complaints about guesses would hide the one that matters.
-        let silent = Sink::default();
-        return devctl_toml::read(Reader { source, sink: &silent }, root, &tree);
-    }
-    devctl_toml::read(Reader { source, sink }, root, &tree)
+    // What follows a syntax error is guesswork; complaints about guesses would hide the one that matters.
+    let silent = Sink::default();
+    let sink = if broken { &silent } else { sink };
+    devctl_toml::read(Reader { sources, language: Language::Toml, sink }, root, &tree)
 }
 
 fn read_compose(
+    sources: &Sources,
     root: &Path,
     file: &ProjectFile,
     paths: &[PathBuf],
@@ -207,7 +207,7 @@ fn read_compose(
     }
     let files = compose::Files { texts, lookup: &lookup, home: shell.get("HOME").map(String::as_str) };
     let unread = files.texts.len() < paths.len();
-    let compose = compose::load(files, sink, warnings);
+    let compose = compose::load(files, sources, sink, warnings);
     Compose { unread: compose.unread || unread, ..compose }
 }
 
@@ -249,11 +249,11 @@ fn project_name(
     }
 }
 
-fn read_text(path: &Path, shown: &Path, language: Language, sink: &Sink) -> Option<String> {
+fn read_text(path: &Path, shown: &Path, sink: &Sink) -> Option<String> {
     match files::read(path) {
         Ok(text) => Some(text),
         Err(error) => {
-            let source = Source::new(shown.to_owned(), String::new(), language);
+            let source = Source::alone(shown.to_owned(), String::new());
             sink.push(source.problem(None, format!("cannot be read: {error}")));
             None
         }

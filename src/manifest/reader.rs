@@ -1,21 +1,22 @@
 //! Reads typed values out of the tree and collects what is wrong instead of stopping at it: unknown keys, wrong types,
 //! values out of range. What the keys are for is the business of the readers built on it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::node::{Entry, Kind, Node};
 use super::problem::Sink;
-use super::source::{At, Language, Mark, Place, Source};
+use super::source::{At, Language, Mark, Place, Sources};
 use super::suggest::{closest, listed};
 use super::{duration, size, words};
 
-/// A reader of one file.
+/// A reader of one tree, which may have come of several files.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
-    pub(super) source: &'a Arc<Source>,
+    pub(super) sources: &'a Sources,
+    /// What the tree's files are written in.
+    pub(super) language: Language,
     pub(super) sink: &'a Sink,
 }
 
@@ -29,20 +30,20 @@ pub(super) struct Table<'a, 'n> {
 
 impl<'a> Reader<'a> {
     pub(super) fn place(self, mark: Mark) -> Place {
-        Place { source: Arc::clone(self.source), mark }
+        Place { source: self.sources.of(mark), mark }
     }
 
     pub(super) fn fail(self, mark: Mark, message: impl Into<String>) {
-        self.sink.push(self.source.problem(Some(mark), message));
+        self.sink.push(self.sources.of(mark).problem(Some(mark), message));
     }
 
     pub(super) fn fail_with(self, mark: Mark, message: impl Into<String>, help: impl Into<String>) {
-        self.sink.push(self.source.problem(Some(mark), message).with_help(help));
+        self.sink.push(self.sources.of(mark).problem(Some(mark), message).with_help(help));
     }
 
     /// Reports a value of the wrong type.
     pub(super) fn wrong(self, key: &str, node: &Node, expected: &str) {
-        let message = format!("`{key}` must be {expected}, but is {}", node.kind.name(self.source.language()));
+        let message = format!("`{key}` must be {expected}, but is {}", node.kind.name(self.language));
         let text =
             node.scalar_text().filter(|_| expected.starts_with("a string") && !matches!(node.kind, Kind::Str(_)));
         match text {
@@ -58,7 +59,7 @@ impl<'a> Reader<'a> {
             // `services:` with nothing under it is an empty mapping for Compose too.
             Kind::Null => Some(&[]),
             Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) | Kind::Datetime | Kind::List(_) => {
-                let expected = if self.source.language() == Language::Toml { "a table" } else { "a mapping" };
+                let expected = if self.language == Language::Toml { "a table" } else { "a mapping" };
                 self.wrong(key, node, expected);
                 None
             }
@@ -68,7 +69,7 @@ impl<'a> Reader<'a> {
     /// A table that may hold only `known` keys. `later` are keys that the format has and devctl has not, yet.
     pub(super) fn table<'n>(self, key: &str, node: &'n Node, known: &[&str], later: &[&str]) -> Option<Table<'a, 'n>> {
         let entries = self.entries(key, node)?;
-        let yaml = self.source.language() == Language::Yaml;
+        let yaml = self.language == Language::Yaml;
         for entry in entries {
             let name = entry.key.as_str();
             if known.contains(&name) || (yaml && name.starts_with("x-")) {
@@ -123,7 +124,7 @@ impl<'a> Reader<'a> {
         match &node.kind {
             Kind::Bool(value) => return Some(*value),
             // An interpolated value is text until here.
-            Kind::Str(text) if self.source.language() == Language::Yaml => match text.to_ascii_lowercase().as_str() {
+            Kind::Str(text) if self.language == Language::Yaml => match text.to_ascii_lowercase().as_str() {
                 "true" | "y" | "yes" | "on" => return Some(true),
                 "false" | "n" | "no" | "off" => return Some(false),
                 _ => {}
@@ -144,7 +145,7 @@ impl<'a> Reader<'a> {
     pub(super) fn integer<T: TryFrom<i128>>(self, key: &str, node: &Node, expected: &str) -> Option<T> {
         let value = match &node.kind {
             Kind::Int(value) => Some(*value),
-            Kind::Str(text) if self.source.language() == Language::Yaml => text.parse().ok(),
+            Kind::Str(text) if self.language == Language::Yaml => text.parse().ok(),
             Kind::Null
             | Kind::Bool(_)
             | Kind::Float(_)
@@ -168,7 +169,7 @@ impl<'a> Reader<'a> {
     pub(super) fn port(self, key: &str, node: &Node) -> Option<u16> {
         const EXPECTED: &str = "a port between 1 and 65535";
         if let Kind::Str(text) = &node.kind
-            && self.source.language() == Language::Toml
+            && self.language == Language::Toml
             && let Ok(number) = text.trim().parse::<u16>()
         {
             let message = format!("`{key}` must be {EXPECTED}, but is the text `{text}`");
@@ -198,9 +199,9 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        let parsed = match self.source.language() {
+        let parsed = match self.language {
             Language::Yaml => duration::parse_compose(text),
-            Language::Toml | Language::Dotenv => duration::parse(text),
+            Language::Toml => duration::parse(text),
         };
         if parsed.is_none() {
             let message = format!("`{key}` must be {EXPECTED}, but is `{text}`");
@@ -259,10 +260,10 @@ impl<'a> Reader<'a> {
     pub(super) fn command(self, key: &str, node: &Node) -> Option<Vec<String>> {
         match &node.kind {
             Kind::List(_) => self.strings(key, node),
-            Kind::Str(text) => match (words::split(text), self.source.language()) {
+            Kind::Str(text) => match (words::split(text), self.language) {
                 (Ok(words), Language::Yaml) => Some(words),
                 // The same words, but for the finer points of quoting, in which this one is a shell's equal.
-                (Ok(words), Language::Toml | Language::Dotenv) => Some(shell_words::split(text).unwrap_or(words)),
+                (Ok(words), Language::Toml) => Some(shell_words::split(text).unwrap_or(words)),
                 (Err(words::Error::Unclosed), _) => {
                     self.fail(node.mark, format!("`{key}` has a quote that is never closed"));
                     None
@@ -286,7 +287,7 @@ impl<'a> Reader<'a> {
     /// `KEY: value` pairs, from a table of scalars or (YAML) a list of `KEY=value`.
     pub(super) fn pairs(self, key: &str, node: &Node) -> Option<IndexMap<String, Option<String>>> {
         let mut pairs = IndexMap::new();
-        if let (Kind::List(items), Language::Yaml) = (&node.kind, self.source.language()) {
+        if let (Kind::List(items), Language::Yaml) = (&node.kind, self.language) {
             for item in items {
                 let Some(text) = self.string(key, item) else { continue };
                 match text.split_once('=') {

@@ -409,33 +409,30 @@ volumes: { data: { external: true, name: shared } }
 }
 
 #[test]
-fn services_of_several_files_are_merged_and_the_same_twice_is_told() {
+fn several_files_are_one_and_each_mistake_is_told_where_it_was_made() {
     let toml = "[project]\nname = \"p\"\n[containers]\ncompose = [\"a.yml\", \"b.yml\"]\n";
-    let a = "services: { one: { image: x } }\nvolumes: { v: }\n";
-    let manifest = load_files(&[
-        ("devctl.toml", toml),
-        ("a.yml", a),
-        ("b.yml", "services: { two: { image: y } }\nvolumes: { v: }\n"),
-    ]);
-    assert_eq!(manifest.unwrap().compose.services.len(), 2);
-    insta::assert_snapshot!(
-        shown_problems(&[("devctl.toml", toml), ("a.yml", a), ("b.yml", "services: { one: { image: y } }\nvolumes: { v: { driver: d } }\n")]),
-        @r"
-    error: the service `one` is described in a.yml:1 already
-     --> b.yml:1:13
+    let a = "services: { one: { image: x, user: me } }\nvolumes: { v: }\n";
+    let b = "services: { one: { image: y }, two: { image: z } }\nvolumes: { v: { driver: d } }\n";
+    let manifest = load_files(&[("devctl.toml", toml), ("a.yml", a), ("b.yml", b)]).unwrap();
+    let services: Vec<_> = manifest.compose.services.values().map(|s| (s.name.as_str(), s.image.as_str())).collect();
+    assert_eq!(services, [("one", "y"), ("two", "z")]);
+    assert_eq!(manifest.compose.services[0].user.as_deref(), Some("me"));
+    assert_eq!(manifest.compose.volumes["v"].driver.as_deref(), Some("d"));
+    let b = "services:\n  one:\n    imge: y\n    init: maybe\n";
+    insta::assert_snapshot!(shown_problems(&[("devctl.toml", toml), ("a.yml", a), ("b.yml", b)]), @r"
+    error: unknown key `imge`
+     --> b.yml:3:5
       |
-    1 | services: { one: { image: y } }
-      |             ^^^
-      = help: devctl doesn't merge Compose files yet; keep each service in one file
+    3 |     imge: y
+      |     ^^^^
+      = help: did you mean `image`?
 
-    error: the volume `v` is described differently in a.yml:2
-     --> b.yml:2:12
+    error: `init` must be true or false, but is a string
+     --> b.yml:4:11
       |
-    2 | volumes: { v: { driver: d } }
-      |            ^
-      = help: devctl doesn't merge Compose files yet; say the same in both, or say it once
-    "
-    );
+    4 |     init: maybe
+      |           ^^^^^
+    ");
 }
 
 proptest! {

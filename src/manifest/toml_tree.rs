@@ -67,13 +67,12 @@ fn convert(source: &Source, value: Spanned<DeValue<'_>>) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::Language;
     use super::*;
 
     #[test]
     fn tables_keep_the_order_of_the_file_and_values_their_place() {
         let text = "[b]\nz = 0x10\na.c = \"x\"\n[a]\n";
-        let source = Source::new("devctl.toml".into(), text.to_owned(), Language::Toml);
+        let source = Source::alone("devctl.toml".into(), text.to_owned());
         let mut problems = Vec::new();
         let Kind::Map(top) = parse(&source, &mut problems).kind else { panic!("not a table") };
         assert_eq!(problems, []);
@@ -85,7 +84,7 @@ mod tests {
 
     #[test]
     fn every_syntax_error_is_reported() {
-        let source = Source::new("devctl.toml".into(), "a = \nb = 1\nc = [\n".to_owned(), Language::Toml);
+        let source = Source::alone("devctl.toml".into(), "a = \nb = 1\nc = [\n".to_owned());
         let mut problems = Vec::new();
         parse(&source, &mut problems);
         let lines: Vec<_> = problems.iter().filter_map(|p| p.at).map(|(line, _)| line).collect();
@@ -95,7 +94,7 @@ mod tests {
     #[test]
     fn one_slip_of_the_pen_is_one_problem() {
         let text = "a = [\"sh\", \"echo {\\\\\"x\\\\\": 1}\"]\n";
-        let source = Source::new("devctl.toml".into(), text.to_owned(), Language::Toml);
+        let source = Source::alone("devctl.toml".into(), text.to_owned());
         let mut problems = Vec::new();
         parse(&source, &mut problems);
         assert_eq!(problems.len(), 1, "{problems:?}");

@@ -101,7 +101,7 @@ pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option
         with_snippet: false,
     };
     if source.text().lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Some(Node { kind: Kind::Null, mark: Mark { line: 1, column: 1, len: 0 } });
+        return Some(Node { kind: Kind::Null, mark: source.mark_at(1, 1, 0) });
     }
     match serde_saphyr::from_str_with_options::<Raw>(source.text(), options) {
         Ok(raw) => Some(convert(source, raw, problems)),
@@ -154,12 +154,12 @@ fn mark_of(source: &Source, location: Location) -> Option<Mark> {
         return Some(source.mark(offset..offset.saturating_add(len)));
     }
     let (line, column) = (usize::try_from(location.line()).ok()?, usize::try_from(location.column()).ok()?);
-    (line > 0 && column > 0).then_some(Mark { line, column, len: 1 })
+    (line > 0 && column > 0).then(|| source.mark_at(line, column, 1))
 }
 
 fn convert(source: &Arc<Source>, raw: Raw, problems: &mut Vec<Problem>) -> Node {
     let Spanned { value: Tagged(kind, tag), defined, .. } = raw.0;
-    let mark = mark_of(source, defined).unwrap_or(Mark { line: 1, column: 1, len: 1 });
+    let mark = mark_of(source, defined).unwrap_or(source.mark_at(1, 1, 1));
     if let Some(tag) = tag.filter(|tag| !tag.starts_with("tag:yaml.org") && !tag.starts_with("!!")) {
         problems.push(source.problem(Some(mark), format!("devctl doesn't support the YAML tag `{tag}` yet")));
     }
@@ -189,11 +189,10 @@ fn convert(source: &Arc<Source>, raw: Raw, problems: &mut Vec<Problem>) -> Node 
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::Language;
     use super::*;
 
     fn parsed(text: &str) -> (Option<Node>, Vec<Problem>) {
-        let source = Source::new("c.yml".into(), text.to_owned(), Language::Yaml);
+        let source = Source::alone("c.yml".into(), text.to_owned());
         let mut problems = Vec::new();
         let node = parse(&source, &mut problems);
         (node, problems)
@@ -224,15 +223,19 @@ mod tests {
         }
     }
 
+    fn position(mark: Mark) -> (usize, usize, usize) {
+        (mark.line, mark.column, mark.len)
+    }
+
     #[test]
     fn places_are_those_of_the_text() {
         let (node, _) = parsed("a:\n  bé: [x, \"yz\"]\n");
         let Kind::Map(top) = node.unwrap().kind else { panic!("not a map") };
         let Kind::Map(inner) = &top[0].value.kind else { panic!("not a map") };
-        assert_eq!(inner[0].key_mark, Mark { line: 2, column: 3, len: 2 });
+        assert_eq!(position(inner[0].key_mark), (2, 3, 2));
         let Kind::List(items) = &inner[0].value.kind else { panic!("not a list") };
-        assert_eq!(items[0].mark, Mark { line: 2, column: 8, len: 1 });
-        assert_eq!(items[1].mark, Mark { line: 2, column: 11, len: 4 });
+        assert_eq!(position(items[0].mark), (2, 8, 1));
+        assert_eq!(position(items[1].mark), (2, 11, 4));
     }
 
     #[test]

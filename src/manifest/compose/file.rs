@@ -10,11 +10,11 @@ use super::super::interpolate::{Lookup, interpolate_tree};
 use super::super::node::Node;
 use super::super::problem::{Problem, Sink};
 use super::super::reader::Reader;
-use super::super::source::{Language, Mark, Source};
+use super::super::source::{Language, Mark, Sources};
 use super::super::suggest::{closest, listed};
 use super::super::yaml;
 use super::model::{Compose, Network, Source as MountSource, Volume};
-use super::service;
+use super::{merge, service};
 use crate::name::ServiceName;
 
 const FILE_KEYS: &[&str] = &["version", "name", "services", "networks", "volumes"];
@@ -34,13 +34,20 @@ pub(in crate::manifest) struct Files<'a> {
 }
 
 /// Reads all files of a project into one model. Warnings are what Compose warns of, too.
-pub(in crate::manifest) fn load(files: Files<'_>, sink: &Sink, warnings: &mut Vec<Problem>) -> Compose {
+pub(in crate::manifest) fn load(
+    files: Files<'_>,
+    sources: &Sources,
+    sink: &Sink,
+    warnings: &mut Vec<Problem>,
+) -> Compose {
     let mut compose = Compose {
         working_dir: files.texts.first().and_then(|(path, ..)| path.parent()).map(Path::to_owned).unwrap_or_default(),
         ..Compose::default()
     };
+    let reader = Reader { sources, language: Language::Yaml, sink };
+    let mut merged: Option<Node> = None;
     for (path, shown, text) in files.texts {
-        let source = Source::new(shown, text, Language::Yaml);
+        let source = sources.add(shown, text);
         compose.files.push(path);
         let mut problems = Vec::new();
         let tree = yaml::parse(&source, &mut problems);
@@ -49,9 +56,14 @@ pub(in crate::manifest) fn load(files: Files<'_>, sink: &Sink, warnings: &mut Ve
             compose.unread = true;
             continue;
         };
-        let reader = Reader { source: &source, sink };
         interpolate(reader, &mut tree, files.lookup, warnings);
-        read_file(reader, &tree, &mut compose, &Context { lookup: files.lookup, home: files.home });
+        match &mut merged {
+            Some(merged) => merge::merge(merged, tree),
+            None => merged = Some(tree),
+        }
+    }
+    if let Some(tree) = merged {
+        read_project(reader, &tree, &mut compose, &Context { lookup: files.lookup, home: files.home });
     }
     check_references(&compose, sink);
     compose
@@ -78,7 +90,8 @@ fn interpolate(reader: Reader<'_>, tree: &mut Node, lookup: &Lookup<'_>, warning
     }
 }
 
-fn read_file(reader: Reader<'_>, tree: &Node, compose: &mut Compose, context: &Context<'_>) {
+/// Reads the one tree that all files make.
+fn read_project(reader: Reader<'_>, tree: &Node, compose: &mut Compose, context: &Context<'_>) {
     let Some(top) = reader.table("the file", tree, FILE_KEYS, FILE_KEYS_LATER) else { return };
     if let Some(name) = top.read("name", Reader::string_at) {
         compose.name = Some(name);
@@ -88,7 +101,7 @@ fn read_file(reader: Reader<'_>, tree: &Node, compose: &mut Compose, context: &C
             continue;
         }
         if let Some(network) = read_network(reader, &entry.key, &entry.value, entry.key_mark) {
-            insert(reader, &mut compose.networks, "network", &entry.key, network, entry.key_mark, |n| &n.place);
+            compose.networks.insert(entry.key.clone(), network);
         }
     }
     for entry in top.read("volumes", Reader::entries).unwrap_or_default() {
@@ -96,7 +109,7 @@ fn read_file(reader: Reader<'_>, tree: &Node, compose: &mut Compose, context: &C
             continue;
         }
         if let Some(volume) = read_volume(reader, &entry.key, &entry.value, entry.key_mark) {
-            insert(reader, &mut compose.volumes, "volume", &entry.key, volume, entry.key_mark, |v| &v.place);
+            compose.volumes.insert(entry.key.clone(), volume);
         }
     }
     for entry in top.read("services", Reader::entries).unwrap_or_default() {
@@ -108,38 +121,7 @@ fn read_file(reader: Reader<'_>, tree: &Node, compose: &mut Compose, context: &C
         let container = service::read(reader, entry, name.as_ref(), &working_dir, context);
         compose.declared.extend(name.clone());
         let (Some(name), Some(container)) = (name, container) else { continue };
-        if let Some(first) = compose.services.get(&name) {
-            reader.fail_with(
-                entry.key_mark,
-                format!("the service `{name}` is described in {} already", first.place.short()),
-                "devctl doesn't merge Compose files yet; keep each service in one file",
-            );
-            continue;
-        }
         compose.services.insert(name, container);
-    }
-}
-
-/// Keeps a network or volume; said twice in the same words, it is the same one.
-fn insert<T: PartialEq>(
-    reader: Reader<'_>,
-    all: &mut IndexMap<String, T>,
-    kind: &str,
-    key: &str,
-    value: T,
-    mark: Mark,
-    place: impl Fn(&T) -> &super::super::source::Place,
-) {
-    match all.get(key) {
-        Some(first) if *first != value => reader.fail_with(
-            mark,
-            format!("the {kind} `{key}` is described differently in {}", place(first).short()),
-            "devctl doesn't merge Compose files yet; say the same in both, or say it once",
-        ),
-        Some(_) => {}
-        None => {
-            all.insert(key.to_owned(), value);
-        }
     }
 }
 

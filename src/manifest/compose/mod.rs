@@ -2,6 +2,7 @@
 //! that names it; nothing is dropped in silence.
 
 mod file;
+mod merge;
 mod model;
 mod mounts;
 mod ports;

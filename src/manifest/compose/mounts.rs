@@ -214,12 +214,13 @@ fn clean(target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::super::problem::Sink;
-    use super::super::super::source::{Language, Source as File};
+    use super::super::super::source::{Language, Sources};
     use super::*;
 
     fn parsed(text: &str) -> (Option<(Source, String, bool)>, Vec<String>) {
-        let (file, sink) = (File::new("c.yml".into(), text.to_owned(), Language::Yaml), Sink::default());
-        let reader = Reader { source: &file, sink: &sink };
+        let (sources, sink) = (Sources::default(), Sink::default());
+        let file = sources.add("c.yml".into(), text.to_owned());
+        let reader = Reader { sources: &sources, language: Language::Yaml, sink: &sink };
         let paths = Paths { working_dir: Path::new("/w/compose"), home: Some("/home/me") };
         let mount = short(reader, file.mark(0..text.len()), text, paths);
         let problems = sink.into_problems().into_iter().map(|p| p.message).collect();
