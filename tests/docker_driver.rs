@@ -7,10 +7,7 @@ mod engine;
 use std::time::Duration;
 
 use devctl::advice::{Advice, Blame};
-use devctl::driver::docker::{
-    ContainerSpec, Docker, Error, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, PortBinding,
-    PublishedBy, PullPolicy,
-};
+use devctl::driver::docker::{Docker, Error, ImageSpec, PublishedBy, PullPolicy, api};
 use devctl::driver::{DriverError, Health, Listener};
 use devctl::event::{Action, Exit, Handle};
 use devctl::logs::Stream;
@@ -27,8 +24,22 @@ fn code(code: i32) -> Exit {
     Exit { code: Some(code), ..Exit::default() }
 }
 
-fn tcp(host_port: Option<u16>, container_port: u16) -> PortBinding {
-    PortBinding { host_ip: Some("127.0.0.1".parse().unwrap()), host_port, container_port, protocol: "tcp".to_owned() }
+/// Ports published on the loopback address: on the host, where `None` is for the engine to pick, and in the container.
+fn publish<const N: usize>(ports: [(Option<u16>, u16); N]) -> api::PortMap {
+    let binding = |host: Option<u16>| api::PortBinding {
+        host_ip: Some("127.0.0.1".to_owned()),
+        host_port: Some(host.map(|port| port.to_string()).unwrap_or_default()),
+    };
+    ports.into_iter().map(|(host, container)| (format!("{container}/tcp"), Some(vec![binding(host)]))).collect()
+}
+
+fn endpoint(aliases: &[&str]) -> api::EndpointSettings {
+    let aliases = Some(aliases.iter().map(|alias| (*alias).to_owned()).collect());
+    api::EndpointSettings { aliases, ..api::EndpointSettings::default() }
+}
+
+fn restart(name: api::RestartPolicyNameEnum, count: Option<i64>) -> api::RestartPolicy {
+    api::RestartPolicy { name: Some(name), maximum_retry_count: count }
 }
 
 /// Waits for what no event tells, such as the engine's own healthcheck.
@@ -93,22 +104,24 @@ async fn a_whole_life_from_network_to_removal() {
         lab.docker.ensure_image(&image, &create).await.unwrap();
 
         let port = free_port();
-        let mount = |source, target: &str| Mount { source, target: target.to_owned(), read_only: false };
-        let spec = ContainerSpec {
-            network_mode: None,
-            networks: vec![
-                NetworkAttachment { name: network.name.clone(), aliases: vec!["store".to_owned()] },
-                NetworkAttachment { name: second.name.clone(), aliases: Vec::new() },
-            ],
-            ports: vec![tcp(Some(port), 8080), tcp(None, 8081)],
-            mounts: vec![
-                mount(MountSource::Volume(volume.name.clone()), "/data"),
-                mount(MountSource::Anonymous, "/cache"),
-                mount(MountSource::Tmpfs, "/tmp"),
-            ],
-            environment: [("GREETING".to_owned(), "hello".to_owned())].into_iter().collect(),
-            ..lab.container("db", "echo $GREETING; echo careful >&2; trap 'echo bye; exit 0' TERM; sleep 1000 & wait")
-        };
+        let line = "echo $GREETING; echo careful >&2; trap 'echo bye; exit 0' TERM; sleep 1000 & wait";
+        let mut spec = lab.container_with("db", line, |body, host| {
+            host.network_mode = Some(network.name.clone());
+            host.port_bindings = Some(publish([(Some(port), 8080), (None, 8081)]));
+            body.exposed_ports = Some(vec!["8080/tcp".to_owned(), "8081/tcp".to_owned()]);
+            host.binds = Some(vec![format!("{}:/data:rw", volume.name)]);
+            host.mounts = Some(vec![api::Mount {
+                target: Some("/cache".to_owned()),
+                typ: Some(api::MountType::VOLUME),
+                ..api::Mount::default()
+            }]);
+            host.tmpfs = Some([("/tmp".to_owned(), String::new())].into());
+            body.env = Some(vec!["GREETING=hello".to_owned()]);
+        });
+        spec.networks = vec![
+            (network.name.clone(), endpoint(&[&lab.name("db"), "db", "store"])),
+            (second.name.clone(), endpoint(&[&lab.name("db"), "db"])),
+        ];
         let mut live = lab.follow();
         let running = lab.run(&spec).await;
         assert_eq!(live.text("hello").await.stream, Stream::Stdout);
@@ -225,11 +238,7 @@ async fn another_start_shows_only_what_is_new() {
 async fn a_kept_container_shows_only_what_is_new_and_lives_on() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let spec = lab.container("web", "echo old; while read line; do echo got $line; done < /tmp/in");
-        let spec = ContainerSpec {
-            command: Some(vec!["sh".into(), "-c".into(), format!("mkfifo /tmp/in; {}", spec.command.unwrap()[2])]),
-            ..spec
-        };
+        let spec = lab.container("web", "mkfifo /tmp/in; echo old; while read line; do echo got $line; done < /tmp/in");
         let mut live = lab.follow();
         let first = lab.run(&spec).await;
         live.text("old").await;
@@ -299,7 +308,8 @@ async fn a_restart_by_somebody_else_is_another_life() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
         let mut live = lab.follow();
-        let spec = ContainerSpec { restart: Some(("unless-stopped".to_owned(), None)), ..lab.container("db", LIVES) };
+        let policy = restart(api::RestartPolicyNameEnum::UNLESS_STOPPED, None);
+        let spec = lab.container_with("db", LIVES, |_, host| host.restart_policy = Some(policy));
         let running = lab.run(&spec).await;
         let exit = tokio::spawn(running.exit);
         live.text("life 1").await;
@@ -337,10 +347,9 @@ async fn a_container_that_somebody_else_stops_has_ended() {
 async fn the_engines_own_restarts_are_one_life() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let spec = ContainerSpec {
-            restart: Some(("on-failure".to_owned(), Some(2))),
-            ..lab.container("flaky", "echo x >> /data/n; echo life $(wc -l < /data/n); exit 3")
-        };
+        let policy = restart(api::RestartPolicyNameEnum::ON_FAILURE, Some(2));
+        let line = "echo x >> /data/n; echo life $(wc -l < /data/n); exit 3";
+        let spec = lab.container_with("flaky", line, |_, host| host.restart_policy = Some(policy));
         let mut live = lab.follow();
         let running = lab.run(&spec).await;
         assert_eq!(running.exit.await, code(3));
@@ -355,7 +364,8 @@ async fn a_life_that_the_engine_began_is_followed_and_stopped() {
         let lab = Lab::open(&env).await;
         let line = "echo x >> /data/n; n=$(wc -l < /data/n); echo life $n; [ $n = 1 ] && exit 1; \
                     mkfifo /tmp/in; cat /tmp/in; trap 'exit 0' TERM; echo on; sleep 1000 & wait";
-        let spec = ContainerSpec { restart: Some(("unless-stopped".to_owned(), None)), ..lab.container("flaky", line) };
+        let policy = restart(api::RestartPolicyNameEnum::UNLESS_STOPPED, None);
+        let spec = lab.container_with("flaky", line, |_, host| host.restart_policy = Some(policy));
         let mut live = lab.follow();
         let mut running = lab.run(&spec).await;
         // The future of the exit drives the following of later lives.
@@ -376,7 +386,8 @@ async fn a_life_that_the_engine_began_is_followed_and_stopped() {
 async fn a_container_with_a_terminal_prints_to_one_stream() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let spec = ContainerSpec { tty: true, ..lab.container("tty", "test -t 1 && echo terminal; echo two >&2") };
+        let line = "test -t 1 && echo terminal; echo two >&2";
+        let spec = lab.container_with("tty", line, |body, _| body.tty = Some(true));
         let mut live = lab.follow();
         let running = lab.run(&spec).await;
         let line = live.line(|line| line.text.trim_end() == "terminal").await;
@@ -415,15 +426,17 @@ async fn the_engines_verdict_on_health_is_passed_on() {
         let lab = Lab::open(&env).await;
         let plain = lab.run(&lab.container("plain", "sleep 1000")).await;
         assert_eq!(plain.control.health().await.unwrap(), Health::None);
-        let check = |line: &str| Healthcheck {
-            test: Some(vec!["CMD-SHELL".to_owned(), line.to_owned()]),
-            interval: Some(Duration::from_millis(100)),
-            retries: Some(1),
-            ..Healthcheck::default()
+        let checked = |service: &str, line: &str| {
+            let check = api::HealthConfig {
+                test: Some(vec!["CMD-SHELL".to_owned(), line.to_owned()]),
+                interval: Some(100_000_000),
+                retries: Some(1),
+                ..api::HealthConfig::default()
+            };
+            lab.container_with(service, "sleep 1000", |body, _| body.healthcheck = Some(check))
         };
-        let well = ContainerSpec { healthcheck: Some(check("true")), ..lab.container("well", "sleep 1000") };
-        let ill =
-            ContainerSpec { healthcheck: Some(check("echo broken; false")), ..lab.container("ill", "sleep 1000") };
+        let well = checked("well", "true");
+        let ill = checked("ill", "echo broken; false");
         let (well, ill) = (lab.run(&well).await, lab.run(&ill).await);
         let verdict = async |control: &dyn devctl::driver::Control| match control.health().await.unwrap() {
             Health::Starting => None,
@@ -443,11 +456,10 @@ async fn a_container_out_of_memory_says_so() {
             engine::say(&format!("SKIPPED: the engine at {} cannot limit memory", lab.docker.host()));
             continue;
         }
-        let spec = ContainerSpec {
-            command: Some(vec!["tail".to_owned(), "/dev/zero".to_owned()]),
-            mem_limit: Some(16 << 20),
-            ..lab.container("hungry", "")
-        };
+        let spec = lab.container_with("hungry", "", |body, host| {
+            body.cmd = Some(vec!["tail".to_owned(), "/dev/zero".to_owned()]);
+            host.memory = Some(16 << 20);
+        });
         let exit = lab.run(&spec).await.exit.await;
         assert_eq!(exit, Exit { code: Some(137), out_of_memory: true, ..Exit::default() });
     }
@@ -457,7 +469,8 @@ async fn a_container_out_of_memory_says_so() {
 async fn a_program_that_is_not_in_the_image_cannot_start() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let spec = ContainerSpec { command: Some(vec!["no-such-program".to_owned()]), ..lab.container("web", "") };
+        let argv = Some(vec!["no-such-program".to_owned()]);
+        let spec = lab.container_with("web", "", |body, _| body.cmd = argv);
         let cx = lab.cx("web", Action::Create);
         lab.docker.create_container(&spec, &cx).await.unwrap();
         let started = lab.docker.start_container(&lab.start_spec("web"), &cx).await;
@@ -484,7 +497,8 @@ async fn a_taken_name_names_its_project() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
         let other = Lab::on(lab.docker.clone(), lab.raw.clone());
-        let theirs = ContainerSpec { name: lab.name("db"), ..other.container("db", "sleep 1000") };
+        let mut theirs = other.container("db", "sleep 1000");
+        theirs.name = lab.name("db");
         other.docker.create_container(&theirs, &other.cx("db", Action::Create)).await.unwrap();
         let ours = lab.container("db", "sleep 1000");
         let created = lab.docker.create_container(&ours, &lab.cx("db", Action::Create)).await;
@@ -503,11 +517,14 @@ async fn a_taken_port_names_its_owner_where_it_is_a_container() {
         let lab = Lab::open(&env).await;
         let network = lab.network("default");
         lab.docker.ensure_network(&network, &lab.cx("a", Action::Create)).await.unwrap();
-        let publishing = |service: &str, port: u16| ContainerSpec {
-            network_mode: None,
-            networks: vec![NetworkAttachment { name: network.name.clone(), aliases: Vec::new() }],
-            ports: vec![tcp(Some(port), 8080), tcp(None, 8081)],
-            ..lab.container(service, "sleep 1000")
+        let publishing = |service: &str, port: u16| {
+            let mut spec = lab.container_with(service, "sleep 1000", |body, host| {
+                body.exposed_ports = Some(vec!["8080/tcp".to_owned(), "8081/tcp".to_owned()]);
+                host.network_mode = Some(network.name.clone());
+                host.port_bindings = Some(publish([(Some(port), 8080), (None, 8081)]));
+            });
+            spec.networks = vec![(network.name.clone(), endpoint(&[service]))];
+            spec
         };
         let port = free_port();
         let _first = lab.run(&publishing("first", port)).await;
@@ -585,7 +602,8 @@ async fn images_that_cannot_be_had_say_why() {
         assert!(error.hints().iter().any(|hint| hint.contains("--driver embedded")), "{:?}", error.hints());
         assert!(!lab.docker.can_pull(reference).await);
 
-        let spec = ContainerSpec { image: "dkt-absent:1".to_owned(), ..lab.container("web", "true") };
+        let absent = Some("dkt-absent:1".to_owned());
+        let spec = lab.container_with("web", "true", |body, _| body.image = absent);
         let error = docker_error(lab.docker.create_container(&spec, &cx).await.unwrap_err());
         assert_eq!(error.to_string(), "the image `dkt-absent:1` is not on the Docker Engine");
     }
@@ -626,7 +644,8 @@ async fn networks_and_volumes_of_others_are_not_taken() {
 async fn a_configuration_that_the_engine_refuses_is_the_users_to_mend() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let spec = ContainerSpec { working_dir: Some("relative".to_owned()), ..lab.container("web", "true") };
+        let folder = Some("relative".to_owned());
+        let spec = lab.container_with("web", "true", |body, _| body.working_dir = folder);
         let error = docker_error(lab.docker.create_container(&spec, &lab.cx("web", Action::Create)).await.unwrap_err());
         let expected = format!("the Docker Engine does not accept the configuration of `{}`: ", spec.name);
         assert!(error.to_string().starts_with(&expected), "{error}");

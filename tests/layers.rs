@@ -96,6 +96,7 @@ fn the_reports_do_not_know_the_engine() {
 fn each_library_has_its_door() {
     let behind =
         |doors: &'static [&'static str]| move |source: &Source| doors.iter().any(|door| source.path.starts_with(door));
+    // What the engine's API is sent and answers is plain data, and `driver::docker::api` for everybody else.
     let mut found = places(&["bollard::"], behind(&["src/driver/docker/"]));
     found.extend(places(&["clap::", "clap_complete::"], behind(&["src/cli/"])));
     found.extend(places(&["indicatif::", "comfy_table::"], behind(&["src/report/", "src/cli/"])));

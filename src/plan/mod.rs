@@ -149,11 +149,11 @@ fn container(node: &Node, spec: &crate::driver::docker::ContainerSpec, now: &Now
     let service = node.id.service()?;
     let found: &ObservedContainer = now.engine.containers.get(service.as_str())?;
     let existing = Some(found.id.clone());
-    if found.config_hash.as_ref() != spec.labels.get(CONFIG_HASH) {
+    if found.config_hash.as_deref() != spec.label(CONFIG_HASH) {
         return Some((Action::Replace, existing, "its configuration changed".to_owned()));
     }
-    if now.engine.images.get(&spec.image).is_some_and(|id| *id != found.image_id) {
-        return Some((Action::Replace, existing, format!("the image `{}` changed", spec.image)));
+    if now.engine.images.get(spec.image()).is_some_and(|id| *id != found.image_id) {
+        return Some((Action::Replace, existing, format!("the image `{}` changed", spec.image())));
     }
     Some(match (found.running, now.dead.left(found)) {
         (true, true) => (Action::Adopt, existing, "runs, left by a run that was killed".to_owned()),

@@ -1,5 +1,6 @@
 //! The resolved stack as plain JSON, for `devctl config`. Secrets are masked here, before anybody can print them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::mask::{mask, mask_args, mask_variable};
 use super::{Health, HealthAction, Need, Node, OnTimeout, RestartPolicy, Stack, Watch};
 use crate::driver::Work;
-use crate::driver::docker::{ContainerSpec, Mount, MountSource, PullPolicy};
+use crate::driver::docker::{ContainerSpec, PullPolicy, api};
 use crate::driver::embedded::{Server, Spec as EmbeddedSpec};
 use crate::driver::process::{EnvSource, EnvVar, Program, Runtime, StopSignal};
 use crate::probe;
@@ -128,16 +129,16 @@ fn work(work: &Work) -> (&'static str, Value) {
             "network",
             without_null(json!({
                 "name": spec.name,
-                "driver": spec.driver,
+                "driver": spec.body.driver,
                 "external": spec.external.then_some(true),
-                "internal": spec.internal.then_some(true),
+                "internal": spec.body.internal.filter(|internal| *internal),
             })),
         ),
         Work::Volume(spec) => (
             "volume",
             without_null(json!({
                 "name": spec.name,
-                "driver": spec.driver,
+                "driver": spec.body.driver,
                 "external": spec.external.then_some(true),
             })),
         ),
@@ -228,39 +229,58 @@ fn embedded(spec: &EmbeddedSpec) -> Value {
 
 fn container(spec: &ContainerSpec) -> Value {
     let environment: Map<String, Value> =
-        spec.environment.iter().map(|(name, value)| (name.clone(), json!(mask_variable(name, value)))).collect();
+        spec.environment().map(|(name, value)| (name.to_owned(), json!(mask_variable(name, value)))).collect();
+    let host = spec.body.host_config.clone().unwrap_or_default();
+    let labels: BTreeMap<_, _> = spec.body.labels.iter().flatten().collect();
     without_null(json!({
         "name": spec.name,
-        "image": spec.image,
-        "command": spec.command.as_deref().map(mask_args),
-        "entrypoint": spec.entrypoint.as_deref().map(mask_args),
+        "image": spec.body.image,
+        "command": spec.body.cmd.as_deref().map(mask_args),
+        "entrypoint": spec.body.entrypoint.as_deref().map(mask_args),
         "environment": environment,
-        "ports": spec.ports.iter().map(|port| {
-            let host = match (port.host_ip, port.host_port) {
-                (Some(ip), Some(host)) => format!("{}:", std::net::SocketAddr::new(ip, host)),
-                (None, Some(host)) => format!("{host}:"),
-                (Some(ip), None) => format!("{ip}::"),
-                (None, None) => String::new(),
-            };
-            format!("{host}{}/{}", port.container_port, port.protocol)
-        }).collect::<Vec<_>>(),
-        "mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
-        "networks": spec.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>(),
-        "network_mode": spec.network_mode,
-        "healthcheck": spec.healthcheck.as_ref().and_then(|check| check.test.as_deref()).map(mask_args),
-        "restart": spec.restart.as_ref().map(|(policy, _)| policy.clone()),
-        "user": spec.user,
-        "labels": spec.labels,
+        "ports": ports(&host),
+        "mounts": mounts(&host),
+        "networks": spec.networks.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        "network_mode": host.network_mode.as_ref().filter(|_| spec.networks.is_empty()),
+        "healthcheck": spec.body.healthcheck.as_ref().and_then(|check| check.test.as_deref()).map(mask_args),
+        "restart": host.restart_policy.and_then(|policy| policy.name).map(|name| name.to_string()),
+        "user": spec.body.user,
+        "labels": labels,
     }))
 }
 
-fn mount(mount: &Mount) -> String {
-    let mode = if mount.read_only { ":ro" } else { "" };
-    match &mount.source {
-        MountSource::Volume(source) | MountSource::Bind(source) => format!("{source}:{}{mode}", mount.target),
-        MountSource::Tmpfs => format!("tmpfs:{}{mode}", mount.target),
-        MountSource::Anonymous => format!("{}{mode}", mount.target),
+fn ports(host: &api::HostConfig) -> Vec<String> {
+    let mut ports = Vec::new();
+    let sorted: BTreeMap<_, _> = host.port_bindings.iter().flatten().collect();
+    for (port, bindings) in sorted {
+        for binding in bindings.iter().flatten() {
+            let ip = binding.host_ip.as_deref().unwrap_or_default();
+            let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+            let published = binding.host_port.as_deref().unwrap_or_default();
+            ports.push(match (ip.is_empty(), published.is_empty()) {
+                (false, _) => format!("{ip}:{published}:{port}"),
+                (true, false) => format!("{published}:{port}"),
+                (true, true) => port.clone(),
+            });
+        }
     }
+    ports
+}
+
+fn mounts(host: &api::HostConfig) -> Vec<String> {
+    let mut mounts = host.binds.clone().unwrap_or_default();
+    for mount in host.mounts.iter().flatten() {
+        let kind = mount.typ.map(|typ| typ.to_string()).unwrap_or_default();
+        let mode = if mount.read_only == Some(true) { ":ro" } else { "" };
+        let source = mount.source.as_ref().map(|source| format!("{source}:")).unwrap_or_default();
+        mounts.push(format!("{kind}:{source}{}{mode}", mount.target.as_deref().unwrap_or_default()));
+    }
+    let sorted: BTreeMap<_, _> = host.tmpfs.iter().flatten().collect();
+    mounts.extend(sorted.into_iter().map(|(target, options)| {
+        let options = if options.is_empty() { String::new() } else { format!(":{options}") };
+        format!("tmpfs:{target}{options}")
+    }));
+    mounts
 }
 
 fn without_null(value: Value) -> Value {

@@ -10,34 +10,39 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::driver::docker::{NetworkSpec, VolumeSpec};
-use crate::manifest::compose::{Container, Healthcheck, Mount, Port, Source, Ulimit};
+use crate::manifest::compose::{Container, Healthcheck, Mount, Network, Port, Source, Ulimit, Volume};
 
 /// The hash of a service.
 pub(super) fn service(container: &Container) -> String {
     sha256(&service_json(container))
 }
 
-/// The hash of a network, of which the name on the engine and the labels that the file gives are known.
-pub(super) fn network(spec: &NetworkSpec, labels: &BTreeMap<String, String>) -> String {
+/// The hash of a network of that name on the engine.
+pub(super) fn network(name: &str, said: Option<&Network>) -> String {
     let mut json = Object::new();
-    json.text("name", &spec.name);
-    json.text("driver", spec.driver.as_deref().unwrap_or_default());
-    json.map("driver_opts", &spec.driver_opts);
+    json.text("name", name);
+    json.text("driver", said.and_then(|network| network.driver.as_deref()).unwrap_or_default());
+    if let Some(network) = said {
+        json.map("driver_opts", &network.driver_opts);
+    }
     json.raw("ipam", "{}");
-    json.flag("internal", spec.internal);
-    json.flag("attachable", spec.attachable);
-    json.map("labels", labels);
+    if let Some(network) = said {
+        json.flag("internal", network.internal);
+        json.flag("attachable", network.attachable);
+        json.map("labels", &network.labels);
+    }
     sha256(&json.finish())
 }
 
-/// The hash of a volume.
-pub(super) fn volume(spec: &VolumeSpec, labels: &BTreeMap<String, String>) -> String {
+/// The hash of a volume of that name on the engine.
+pub(super) fn volume(name: &str, said: Option<&Volume>) -> String {
     let mut json = Object::new();
-    json.text("name", &spec.name);
-    json.text("driver", spec.driver.as_deref().unwrap_or("local"));
-    json.map("driver_opts", &spec.driver_opts);
-    json.map("labels", labels);
+    json.text("name", name);
+    json.text("driver", said.and_then(|volume| volume.driver.as_deref()).unwrap_or("local"));
+    if let Some(volume) = said {
+        json.map("driver_opts", &volume.driver_opts);
+        json.map("labels", &volume.labels);
+    }
     sha256(&json.finish())
 }
 

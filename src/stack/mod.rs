@@ -142,7 +142,7 @@ impl Stack {
         let mut env: Vec<(&str, &str)> = Vec::new();
         for node in self.nodes.values() {
             match &node.work {
-                Work::Create(spec) => env.extend(spec.environment.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+                Work::Create(spec) => env.extend(spec.environment()),
                 Work::Build(spec) => env.extend(spec.env.iter().map(|(k, v)| (k.as_str(), v.value.as_str()))),
                 Work::Process(spec) => env.extend(spec.env.iter().map(|(k, v)| (k.as_str(), v.value.as_str()))),
                 Work::Embedded(spec) => {

@@ -17,7 +17,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
 use devctl::driver::StartContext;
-use devctl::driver::docker::{ContainerSpec, Docker, NetworkSpec, StartSpec, VolumeSpec};
+use devctl::driver::docker::{ContainerSpec, Docker, NetworkSpec, StartSpec, VolumeSpec, api};
 use devctl::event::{Action, Progress};
 use devctl::logs::{Delivery, Hub, LogLine, Subscription};
 use devctl::name::{NodeId, ProjectName, RunId, ServiceName};
@@ -167,32 +167,24 @@ impl Lab {
         }
     }
 
-    fn labels(&self, extra: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::from([(PROJECT.to_owned(), self.project.to_string())]);
-        labels.extend(extra.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        labels
+    fn labels(&self, extra: &[(&str, &str)]) -> HashMap<String, String> {
+        let own = (PROJECT.to_owned(), self.project.to_string());
+        let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        std::iter::once(own).chain(extra).collect()
     }
 
     pub(crate) fn network(&self, key: &str) -> NetworkSpec {
-        NetworkSpec {
-            name: self.name(key),
-            driver: None,
-            driver_opts: BTreeMap::new(),
-            internal: false,
-            attachable: false,
-            labels: self.labels(&[("com.docker.compose.network", key)]),
-            external: false,
-        }
+        let name = self.name(key);
+        let labels = Some(self.labels(&[("com.docker.compose.network", key)]));
+        let body = api::NetworkCreateRequest { name: name.clone(), labels, ..Default::default() };
+        NetworkSpec { name, body, external: false }
     }
 
     pub(crate) fn volume(&self, key: &str) -> VolumeSpec {
-        VolumeSpec {
-            name: self.name(key),
-            driver: None,
-            driver_opts: BTreeMap::new(),
-            labels: self.labels(&[("com.docker.compose.volume", key)]),
-            external: false,
-        }
+        let name = self.name(key);
+        let labels = Some(self.labels(&[("com.docker.compose.volume", key)]));
+        let body = api::VolumeCreateRequest { name: Some(name.clone()), labels, ..Default::default() };
+        VolumeSpec { name, body, external: false }
     }
 
     /// A container that runs a line of shell, without a network.
@@ -200,18 +192,40 @@ impl Lab {
         ContainerSpec {
             service: Some(service.parse().unwrap()),
             name: self.name(service),
-            image: IMAGE.to_owned(),
-            command: Some(vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()]),
-            network_mode: Some("none".to_owned()),
-            labels: self.labels(&[
-                ("com.docker.compose.service", service),
-                ("com.docker.compose.oneoff", "False"),
-                ("com.docker.compose.container-number", "1"),
-                ("com.docker.compose.config-hash", "0123"),
-                ("com.docker.compose.depends_on", ""),
-            ]),
+            body: api::ContainerCreateBody {
+                image: Some(IMAGE.to_owned()),
+                cmd: Some(vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()]),
+                attach_stdout: Some(true),
+                attach_stderr: Some(true),
+                labels: Some(self.labels(&[
+                    ("com.docker.compose.service", service),
+                    ("com.docker.compose.oneoff", "False"),
+                    ("com.docker.compose.container-number", "1"),
+                    ("com.docker.compose.config-hash", "0123"),
+                    ("com.docker.compose.depends_on", ""),
+                ])),
+                host_config: Some(api::HostConfig {
+                    network_mode: Some("none".to_owned()),
+                    ..api::HostConfig::default()
+                }),
+                ..api::ContainerCreateBody::default()
+            },
             ..ContainerSpec::default()
         }
+    }
+
+    /// The same with something changed.
+    pub(crate) fn container_with(
+        &self,
+        service: &str,
+        line: &str,
+        change: impl FnOnce(&mut api::ContainerCreateBody, &mut api::HostConfig),
+    ) -> ContainerSpec {
+        let mut spec = self.container(service, line);
+        let mut host = spec.body.host_config.take().unwrap();
+        change(&mut spec.body, &mut host);
+        spec.body.host_config = Some(host);
+        spec
     }
 
     pub(crate) fn start_spec(&self, service: &str) -> StartSpec {

@@ -6,11 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig, HostConfig, Mount as MountModel,
-    MountType, NetworkConnectRequest, NetworkingConfig, PortBinding as PortModel, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum as Policy,
-};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest, NetworkingConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -20,11 +16,10 @@ use futures_util::StreamExt;
 use super::error::{self, Error};
 use super::observe::{IMAGE, RUN, found};
 use super::running::is_alive;
-use super::spec::{ContainerSpec, Healthcheck, MountSource, NetworkAttachment};
+use super::spec::ContainerSpec;
 use super::{Docker, image};
 use crate::driver::StartContext;
 use crate::event::Action;
-use crate::name::ServiceName;
 
 /// How long a removal that somebody else began may take.
 const REMOVAL: Duration = Duration::from_secs(30);
@@ -57,20 +52,20 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
             }
         }
     }
-    let Some(image) = image::id(docker, &spec.image).await? else {
-        return Err(Error::ImageMissing { image: spec.image.clone(), may_pull: true });
+    let Some(image) = image::id(docker, spec.image()).await? else {
+        return Err(Error::ImageMissing { image: spec.image().to_owned(), may_pull: true });
     };
     let several = docker.speaks(1, 44);
-    let mut body = body(spec, several)?;
+    let mut body = body_for(docker, spec);
     let labels = body.labels.get_or_insert_default();
     labels.insert(IMAGE.to_owned(), image);
     labels.insert(RUN.to_owned(), cx.run.to_string());
     // Engines before 25 take one network here; the others are joined before the start.
     let (at_once, later) =
         spec.networks.split_at(if several { spec.networks.len() } else { spec.networks.len().min(1) });
-    if spec.network_mode.is_none() && !at_once.is_empty() {
-        let endpoints = at_once.iter().map(|network| (network.name.clone(), endpoint(spec, network))).collect();
-        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
+    if !at_once.is_empty() {
+        let endpoints_config = Some(at_once.iter().cloned().collect());
+        body.networking_config = Some(NetworkingConfig { endpoints_config });
     }
     let options = CreateContainerOptionsBuilder::default()
         .name(&spec.name)
@@ -80,15 +75,12 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
         Ok(created) => created,
         Err(error) => return Err(explain_create(docker, spec, error).await),
     };
-    if spec.network_mode.is_none() {
-        for network in later {
-            let request =
-                NetworkConnectRequest { container: created.id.clone(), endpoint_config: Some(endpoint(spec, network)) };
-            if let Err(error) = docker.client().connect_network(&network.name, request).await {
-                // A container that lacks a network must not be found and started by the next run.
-                remove(docker, &created.id, Unnamed::Remove).await?;
-                return Err(Error::from_call(format!("join `{}` to the network `{}`", spec.name, network.name), error));
-            }
+    for (network, endpoint) in later {
+        let request = NetworkConnectRequest { container: created.id.clone(), endpoint_config: Some(endpoint.clone()) };
+        if let Err(error) = docker.client().connect_network(network, request).await {
+            // A container that lacks a network must not be found and started by the next run.
+            remove(docker, &created.id, Unnamed::Remove).await?;
+            return Err(Error::from_call(format!("join `{}` to the network `{network}`", spec.name), error));
         }
     }
     Ok(())
@@ -107,7 +99,7 @@ async fn explain_create(docker: &Docker, spec: &ContainerSpec, error: bollard::e
             Err(other) => other,
         },
         Some(404) if message.to_lowercase().contains("no such image") => {
-            Error::ImageMissing { image: spec.image.clone(), may_pull: true }
+            Error::ImageMissing { image: spec.image().to_owned(), may_pull: true }
         }
         Some(400) => Error::BadContainer { container, message },
         _ => Error::from_call(format!("create the container `{container}`"), error),
@@ -121,179 +113,20 @@ fn error_message(error: &bollard::errors::Error) -> String {
     }
 }
 
-/// The settings of a network the container joins, with the names that Compose gives it there.
-fn endpoint(spec: &ContainerSpec, network: &NetworkAttachment) -> EndpointSettings {
-    let own = std::iter::once(spec.name.as_str()).chain(spec.service.as_ref().map(ServiceName::as_str));
-    let mut aliases: Vec<String> = Vec::new();
-    for alias in own.chain(network.aliases.iter().map(String::as_str)) {
-        if !aliases.iter().any(|there| there == alias) {
-            aliases.push(alias.to_owned());
-        }
+/// What is sent to this engine: what the spec says, without what its API does not know.
+fn body_for(docker: &Docker, spec: &ContainerSpec) -> ContainerCreateBody {
+    let mut body = spec.body.clone();
+    // devctl honours it itself, by asking as often.
+    if let Some(check) = body.healthcheck.as_mut().filter(|_| !docker.speaks(1, 44)) {
+        check.start_interval = None;
     }
-    EndpointSettings { aliases: Some(aliases), ..EndpointSettings::default() }
-}
-
-/// Every field is named, so that a new one cannot be forgotten.
-fn body(spec: &ContainerSpec, has_start_interval: bool) -> Result<ContainerCreateBody, Error> {
-    let ContainerSpec {
-        service: _,
-        name,
-        image,
-        command,
-        entrypoint,
-        environment,
-        ports,
-        expose,
-        mounts,
-        networks,
-        network_mode,
-        healthcheck,
-        labels,
-        restart,
-        user,
-        working_dir,
-        hostname,
-        init,
-        stop_signal,
-        stop_grace_period,
-        tty,
-        stdin_open,
-        privileged,
-        read_only,
-        cap_add,
-        cap_drop,
-        extra_hosts,
-        sysctls,
-        ulimits,
-        shm_size,
-        mem_limit,
-        platform: _,
-    } = spec;
-
-    let mut exposed: Vec<String> = expose.iter().map(|port| with_protocol(port)).collect();
-    let mut bindings: HashMap<String, Option<Vec<PortModel>>> = HashMap::new();
-    for port in ports {
-        let key = format!("{}/{}", port.container_port, port.protocol);
-        if !exposed.contains(&key) {
-            exposed.push(key.clone());
-        }
-        bindings.entry(key).or_default().get_or_insert_default().push(PortModel {
-            host_ip: Some(port.host_ip.map(|ip| ip.to_string()).unwrap_or_default()),
-            host_port: Some(port.host_port.map(|port| port.to_string()).unwrap_or_default()),
-        });
-    }
-
-    let mut binds = Vec::new();
-    let mut unnamed = Vec::new();
-    let mut tmpfs = HashMap::new();
-    for mount in mounts {
-        let mode = if mount.read_only { "ro" } else { "rw" };
-        match &mount.source {
-            MountSource::Volume(source) | MountSource::Bind(source) => {
-                binds.push(format!("{source}:{}:{mode}", mount.target));
-            }
-            MountSource::Tmpfs => {
-                tmpfs.insert(mount.target.clone(), if mount.read_only { "ro" } else { "" }.to_owned());
-            }
-            MountSource::Anonymous => unnamed.push(MountModel {
-                target: Some(mount.target.clone()),
-                typ: Some(MountType::VOLUME),
-                read_only: Some(mount.read_only),
-                ..MountModel::default()
-            }),
-        }
-    }
-
-    let host = HostConfig {
-        binds: some(binds),
-        mounts: some(unnamed),
-        tmpfs: (!tmpfs.is_empty()).then_some(tmpfs),
-        network_mode: network_mode.clone().or_else(|| networks.first().map(|network| network.name.clone())),
-        port_bindings: (!bindings.is_empty()).then_some(bindings),
-        restart_policy: restart_policy(name, restart.as_ref())?,
-        init: *init,
-        privileged: Some(*privileged),
-        readonly_rootfs: Some(*read_only),
-        cap_add: some(cap_add.clone()),
-        cap_drop: some(cap_drop.clone()),
-        extra_hosts: some(extra_hosts.clone()),
-        sysctls: (!sysctls.is_empty()).then(|| sysctls.clone().into_iter().collect()),
-        ulimits: some(
-            ulimits
-                .iter()
-                .map(|(name, soft, hard)| ResourcesUlimits {
-                    name: Some(name.clone()),
-                    soft: Some(*soft),
-                    hard: Some(*hard),
-                })
-                .collect(),
-        ),
-        shm_size: *shm_size,
-        memory: *mem_limit,
-        ..HostConfig::default()
-    };
-
-    Ok(ContainerCreateBody {
-        hostname: hostname.clone(),
-        user: user.clone(),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        exposed_ports: some(exposed),
-        tty: Some(*tty),
-        open_stdin: Some(*stdin_open),
-        env: some(environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
-        cmd: command.clone(),
-        healthcheck: healthcheck.as_ref().map(|check| health(check, has_start_interval)),
-        image: Some(image.clone()),
-        working_dir: working_dir.clone(),
-        entrypoint: entrypoint.clone(),
-        labels: Some(labels.clone().into_iter().collect()),
-        stop_signal: stop_signal.clone(),
-        stop_timeout: stop_grace_period.map(whole_seconds),
-        host_config: Some(host),
-        ..ContainerCreateBody::default()
-    })
-}
-
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    (!list.is_empty()).then_some(list)
-}
-
-fn with_protocol(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+    body
 }
 
 /// Rounded up: a grace of half a second must not become none.
 pub(super) fn whole_seconds(duration: Duration) -> i64 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i64::try_from(seconds).unwrap_or(i64::MAX)
-}
-
-fn restart_policy(container: &str, restart: Option<&(String, Option<i64>)>) -> Result<Option<RestartPolicy>, Error> {
-    let Some((name, count)) = restart else { return Ok(None) };
-    let name = match name.as_str() {
-        "no" | "" => Policy::NO,
-        "always" => Policy::ALWAYS,
-        "unless-stopped" => Policy::UNLESS_STOPPED,
-        "on-failure" => Policy::ON_FAILURE,
-        other => {
-            let message = format!("`{other}` is no restart policy");
-            return Err(Error::BadContainer { container: container.to_owned(), message });
-        }
-    };
-    Ok(Some(RestartPolicy { name: Some(name), maximum_retry_count: *count }))
-}
-
-fn health(check: &Healthcheck, has_start_interval: bool) -> HealthConfig {
-    let nanos = |duration: Option<Duration>| duration.map(|d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
-    HealthConfig {
-        test: check.test.clone(),
-        interval: nanos(check.interval),
-        timeout: nanos(check.timeout),
-        retries: check.retries.map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
-        start_period: nanos(check.start_period),
-        start_interval: nanos(check.start_interval).filter(|_| has_start_interval),
-    }
 }
 
 pub(super) async fn stop(docker: &Docker, name: &str) -> Result<(), Error> {
@@ -407,155 +240,5 @@ pub(super) async fn explain_start(
         }
         Some(_) => Error::StartFailed { container, message },
         None => Error::from_call(format!("start the container `{name}`"), error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::driver::docker::{Mount, PortBinding};
-
-    fn sent(spec: &ContainerSpec) -> serde_json::Value {
-        serde_json::to_value(body(spec, false).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_container_is_sent_as_compose_sends_it() {
-        let port = |host_port| PortBinding {
-            host_ip: Some("127.0.0.1".parse().unwrap()),
-            host_port,
-            container_port: 5432,
-            protocol: "tcp".to_owned(),
-        };
-        let mount = |source, target: &str, read_only| Mount { source, target: target.to_owned(), read_only };
-        let spec = ContainerSpec {
-            name: "shop-db-1".to_owned(),
-            image: "pg:16".to_owned(),
-            environment: [("A".to_owned(), "b=c".to_owned())].into_iter().collect(),
-            ports: vec![port(Some(5432)), port(None)],
-            expose: vec!["99".to_owned(), "5432/tcp".to_owned()],
-            mounts: vec![
-                mount(MountSource::Volume("shop_data".to_owned()), "/data", false),
-                mount(MountSource::Bind("/srv/x".to_owned()), "/x", true),
-                mount(MountSource::Tmpfs, "/tmp", false),
-                mount(MountSource::Anonymous, "/cache", false),
-            ],
-            networks: vec![NetworkAttachment { name: "shop_default".to_owned(), aliases: vec![] }],
-            healthcheck: Some(Healthcheck {
-                test: Some(vec!["CMD".to_owned(), "true".to_owned()]),
-                interval: Some(Duration::from_millis(1500)),
-                start_interval: Some(Duration::from_secs(1)),
-                ..Healthcheck::default()
-            }),
-            restart: Some(("on-failure".to_owned(), Some(5))),
-            stop_grace_period: Some(Duration::from_millis(1500)),
-            ulimits: vec![("nofile".to_owned(), 100, 200)],
-            shm_size: Some(64 << 20),
-            ..ContainerSpec::default()
-        };
-        insta::assert_json_snapshot!(sent(&spec), @r#"
-        {
-          "AttachStderr": true,
-          "AttachStdout": true,
-          "Env": [
-            "A=b=c"
-          ],
-          "ExposedPorts": {
-            "5432/tcp": {},
-            "99/tcp": {}
-          },
-          "Healthcheck": {
-            "Interval": 1500000000,
-            "Test": [
-              "CMD",
-              "true"
-            ]
-          },
-          "HostConfig": {
-            "Binds": [
-              "shop_data:/data:rw",
-              "/srv/x:/x:ro"
-            ],
-            "Mounts": [
-              {
-                "ReadOnly": false,
-                "Target": "/cache",
-                "Type": "volume"
-              }
-            ],
-            "NetworkMode": "shop_default",
-            "PortBindings": {
-              "5432/tcp": [
-                {
-                  "HostIp": "127.0.0.1",
-                  "HostPort": "5432"
-                },
-                {
-                  "HostIp": "127.0.0.1",
-                  "HostPort": ""
-                }
-              ]
-            },
-            "Privileged": false,
-            "ReadonlyRootfs": false,
-            "RestartPolicy": {
-              "MaximumRetryCount": 5,
-              "Name": "on-failure"
-            },
-            "ShmSize": 67108864,
-            "Tmpfs": {
-              "/tmp": ""
-            },
-            "Ulimits": [
-              {
-                "Hard": 200,
-                "Name": "nofile",
-                "Soft": 100
-              }
-            ]
-          },
-          "Image": "pg:16",
-          "Labels": {},
-          "OpenStdin": false,
-          "StopTimeout": 2,
-          "Tty": false
-        }
-        "#);
-    }
-
-    #[test]
-    fn what_is_not_said_is_not_sent() {
-        let spec = ContainerSpec { name: "a".to_owned(), image: "b".to_owned(), ..ContainerSpec::default() };
-        insta::assert_json_snapshot!(sent(&spec), @r#"
-        {
-          "AttachStderr": true,
-          "AttachStdout": true,
-          "HostConfig": {
-            "Privileged": false,
-            "ReadonlyRootfs": false
-          },
-          "Image": "b",
-          "Labels": {},
-          "OpenStdin": false,
-          "Tty": false
-        }
-        "#);
-    }
-
-    #[test]
-    fn aliases_are_the_names_of_container_and_service_and_those_given() {
-        let spec = ContainerSpec {
-            service: Some("db".parse().unwrap()),
-            name: "shop-db-1".to_owned(),
-            ..ContainerSpec::default()
-        };
-        let network = NetworkAttachment { name: "n".to_owned(), aliases: vec!["pg".to_owned(), "db".to_owned()] };
-        assert_eq!(endpoint(&spec, &network).aliases.unwrap(), ["shop-db-1", "db", "pg"]);
-    }
-
-    #[test]
-    fn an_unknown_restart_policy_is_refused() {
-        let error = restart_policy("a", Some(&("sometimes".to_owned(), None))).unwrap_err();
-        assert!(error.to_string().contains("`sometimes` is no restart policy"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The Docker Engine. The only room that knows bollard.
+//! The Docker Engine. The only room that calls it; others fill in the bodies of its API ([`api`]) as plain data.
 //!
 //! `spec.rs` is the plain data that others hold; everything else here turns it into calls. What a plan decided is in
 //! [`StartContext::action`]; this room decides nothing but how to word a failure.
@@ -22,10 +22,12 @@ pub use leftover::TakenDown;
 pub use output::LogRange;
 pub use shell::ShellSpec;
 pub use spec::{
-    ContainerSpec, Healthcheck, ImageSpec, Mount, MountSource, NetworkAttachment, NetworkSpec, Observed,
-    ObservedContainer, PortBinding, PullPolicy, StartSpec, VolumeSpec, stop_levels,
+    ContainerSpec, ImageSpec, NetworkSpec, Observed, ObservedContainer, PullPolicy, StartSpec, VolumeSpec, stop_levels,
 };
 pub use usage::ContainerUsage;
+
+/// The bodies of the engine's API: plain data that whoever decides what to ask for fills in. Asking is done here alone.
+pub use bollard::models as api;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Networks and volumes: made when absent, checked when they are not ours to make, removed by name.
 
-use bollard::models::{NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
+use bollard::models::NetworkInspect;
 use bollard::query_parameters::RemoveVolumeOptions;
 
 use super::Docker;
@@ -20,7 +20,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<NetworkInspect>, 
 /// Takes a network that exists already, unless it is another project's.
 fn accept(spec: &NetworkSpec, network: &NetworkInspect) -> Result<(), Error> {
     let theirs = network.labels.as_ref().and_then(|labels| labels.get(PROJECT));
-    if theirs == spec.labels.get(PROJECT) {
+    if theirs.map(String::as_str) == spec.label(PROJECT) {
         return Ok(());
     }
     Err(Error::ForeignNetwork { name: spec.name.clone(), owner: error::owner(network.labels.as_ref()) })
@@ -37,17 +37,8 @@ pub(super) async fn ensure_network(docker: &Docker, spec: &NetworkSpec, cx: &Sta
         Some(network) => return accept(spec, &network),
         None => {}
     }
-    let mut labels: std::collections::HashMap<_, _> = spec.labels.clone().into_iter().collect();
-    labels.insert(RUN.to_owned(), cx.run.to_string());
-    let request = NetworkCreateRequest {
-        name: spec.name.clone(),
-        driver: spec.driver.clone(),
-        internal: Some(spec.internal),
-        attachable: Some(spec.attachable),
-        options: (!spec.driver_opts.is_empty()).then(|| spec.driver_opts.clone().into_iter().collect()),
-        labels: Some(labels),
-        ..NetworkCreateRequest::default()
-    };
+    let mut request = spec.body.clone();
+    request.labels.get_or_insert_default().insert(RUN.to_owned(), cx.run.to_string());
     match docker.client().create_network(request).await {
         Ok(_) => Ok(()),
         // Somebody was faster.
@@ -70,15 +61,8 @@ pub(super) async fn ensure_volume(docker: &Docker, spec: &VolumeSpec, cx: &Start
             Err(error) => Err(Error::from_call(format!("look at the volume `{}`", spec.name), error)),
         };
     }
-    let request = VolumeCreateRequest {
-        name: Some(spec.name.clone()),
-        driver: spec.driver.clone(),
-        driver_opts: (!spec.driver_opts.is_empty()).then(|| spec.driver_opts.clone().into_iter().collect()),
-        labels: Some(spec.labels.clone().into_iter().collect()),
-        ..VolumeCreateRequest::default()
-    };
     // Creating a volume that exists gives back the one there is, with its data and its labels.
-    match docker.client().create_volume(request).await {
+    match docker.client().create_volume(spec.body.clone()).await {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::from_call(format!("create the volume `{}`", spec.name), error)),
     }

@@ -1,45 +1,49 @@
-//! What the engine is asked for, as plain data. Nothing here knows bollard.
+//! What the engine is asked for, as plain data: the bodies of its own API, and what devctl has to know beside them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use indexmap::IndexMap;
+use bollard::models as api;
 
 use crate::name::ServiceName;
 
 /// A network to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkSpec {
     /// The name on the engine: `integrador_default`.
     pub name: String,
-    /// The driver; the engine's default where `None`.
-    pub driver: Option<String>,
-    /// The driver's options.
-    pub driver_opts: BTreeMap<String, String>,
-    /// Whether the network has no way out.
-    pub internal: bool,
-    /// Whether containers outside the project may join.
-    pub attachable: bool,
-    /// All labels, Compose's among them.
-    pub labels: BTreeMap<String, String>,
+    /// What the engine is asked for; of no meaning where the network is external.
+    pub body: api::NetworkCreateRequest,
     /// Whether it must exist already and is not ours to make or remove.
     pub external: bool,
 }
 
+impl NetworkSpec {
+    /// A label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        label(self.body.labels.as_ref(), name)
+    }
+}
+
 /// A volume to create.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VolumeSpec {
     /// The name on the engine: `integrador_pgdata`.
     pub name: String,
-    /// The driver; the engine's default where `None`.
-    pub driver: Option<String>,
-    /// The driver's options.
-    pub driver_opts: BTreeMap<String, String>,
-    /// All labels, Compose's among them.
-    pub labels: BTreeMap<String, String>,
+    /// What the engine is asked for; of no meaning where the volume is external.
+    pub body: api::VolumeCreateRequest,
     /// Whether it must exist already and is not ours to make.
     pub external: bool,
+}
+
+impl VolumeSpec {
+    /// A label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        label(self.body.labels.as_ref(), name)
+    }
+}
+
+fn label<'a>(labels: Option<&'a HashMap<String, String>>, name: &str) -> Option<&'a str> {
+    labels?.get(name).map(String::as_str)
 }
 
 /// An image to have.
@@ -66,146 +70,47 @@ pub enum PullPolicy {
 }
 
 /// A container to create.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerSpec {
     /// The service it is for.
     pub service: Option<ServiceName>,
     /// The name on the engine: `integrador-db-1`.
     pub name: String,
-    /// The image's reference.
-    pub image: String,
-    /// Arguments; the image's own where `None`.
-    pub command: Option<Vec<String>>,
-    /// The program; the image's own where `None`.
-    pub entrypoint: Option<Vec<String>>,
-    /// Environment; a variable without a value is not passed.
-    pub environment: IndexMap<String, String>,
-    /// Published ports.
-    pub ports: Vec<PortBinding>,
-    /// Ports the container listens on without publishing them: `5432/tcp`.
-    pub expose: Vec<String>,
-    /// What is mounted where.
-    pub mounts: Vec<Mount>,
-    /// Networks, the primary one first.
-    pub networks: Vec<NetworkAttachment>,
-    /// `host`, `none`, `bridge`; `None` where `networks` decides.
-    pub network_mode: Option<String>,
-    /// The healthcheck; the image's own where `None`.
-    pub healthcheck: Option<Healthcheck>,
-    /// All labels, Compose's among them.
-    pub labels: BTreeMap<String, String>,
-    /// The engine's restart policy and its count: `unless-stopped`, `on-failure` with 5.
-    pub restart: Option<(String, Option<i64>)>,
-    /// The user to run as.
-    pub user: Option<String>,
-    /// The working directory.
-    pub working_dir: Option<String>,
-    /// The host name.
-    pub hostname: Option<String>,
-    /// Whether the engine's init is process 1.
-    pub init: Option<bool>,
-    /// The signal that stops it.
-    pub stop_signal: Option<String>,
-    /// How long it has to stop.
-    pub stop_grace_period: Option<Duration>,
-    /// Whether it has a terminal.
-    pub tty: bool,
-    /// Whether its standard input stays open.
-    pub stdin_open: bool,
-    /// Whether it has all of the host's rights.
-    pub privileged: bool,
-    /// Whether its root file system is read-only.
-    pub read_only: bool,
-    /// Capabilities added.
-    pub cap_add: Vec<String>,
-    /// Capabilities dropped.
-    pub cap_drop: Vec<String>,
-    /// Entries of `/etc/hosts`: `name:ip`.
-    pub extra_hosts: Vec<String>,
-    /// Kernel settings of the container.
-    pub sysctls: BTreeMap<String, String>,
-    /// Limits: name, soft, hard.
-    pub ulimits: Vec<(String, i64, i64)>,
-    /// Size of `/dev/shm`, in bytes.
-    pub shm_size: Option<i64>,
-    /// Limit of memory, in bytes.
-    pub mem_limit: Option<i64>,
-    /// The platform: `linux/amd64`.
+    /// The platform: `linux/amd64`; the engine's own where `None`.
     pub platform: Option<String>,
+    /// What the engine is asked for, as its newest API words it; the driver takes out what the engine at hand does not
+    /// know. Its networks are in `networks`.
+    pub body: api::ContainerCreateBody,
+    /// The networks to join, by name on the engine, the primary one first.
+    pub networks: Vec<(String, api::EndpointSettings)>,
 }
 
-/// A published port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortBinding {
-    /// The address on the host; every address where `None`.
-    pub host_ip: Option<IpAddr>,
-    /// The port on the host; the engine picks one where `None`.
-    pub host_port: Option<u16>,
-    /// The port in the container.
-    pub container_port: u16,
-    /// `tcp` or `udp`.
-    pub protocol: String,
-}
+impl ContainerSpec {
+    /// The image's reference.
+    pub fn image(&self) -> &str {
+        self.body.image.as_deref().unwrap_or_default()
+    }
 
-/// Something mounted into a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// What is mounted.
-    pub source: MountSource,
-    /// The path in the container.
-    pub target: String,
-    /// Whether the container may not write there.
-    pub read_only: bool,
-}
+    /// A label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        label(self.body.labels.as_ref(), name)
+    }
 
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountSource {
-    /// A volume, by its name on the engine.
-    Volume(String),
-    /// A path of the host, absolute; made as a folder where it does not exist.
-    Bind(String),
-    /// Memory.
-    Tmpfs,
-    /// A volume without a name, that dies with the container.
-    Anonymous,
-}
-
-/// A network the container joins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkAttachment {
-    /// The network's name on the engine.
-    pub name: String,
-    /// The names by which other containers reach this one there.
-    pub aliases: Vec<String>,
-}
-
-/// A healthcheck that the engine runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Healthcheck {
-    /// `["CMD", …]`, `["CMD-SHELL", line]` or `["NONE"]`; the image's own where `None`.
-    pub test: Option<Vec<String>>,
-    /// The time between two checks.
-    pub interval: Option<Duration>,
-    /// How long one check may take.
-    pub timeout: Option<Duration>,
-    /// How many failures in a row make the container unhealthy.
-    pub retries: Option<u64>,
-    /// How long failures do not count.
-    pub start_period: Option<Duration>,
-    /// The time between two checks in the start period; devctl honours it itself, older engines know no such thing.
-    pub start_interval: Option<Duration>,
+    /// The environment, in its order. A variable without a value, which takes away what the image sets, is left out.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.body.env.iter().flatten().filter_map(|variable| variable.split_once('='))
+    }
 }
 
 /// A container to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StartSpec {
     /// The name on the engine.
     pub name: String,
     /// The service.
     pub service: ServiceName,
     /// The check that `exec` probes run, where the Compose file has one.
-    pub healthcheck: Option<Healthcheck>,
+    pub healthcheck: Option<api::HealthConfig>,
     /// Whether the container has a terminal, which decides how its output is framed.
     pub tty: bool,
 }

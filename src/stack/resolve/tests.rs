@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::advice::Advice;
-use crate::driver::docker::{ContainerSpec, MountSource};
+use crate::driver::docker::ContainerSpec;
 use crate::driver::embedded::Server;
 use crate::driver::process::{EnvSource, Program};
 use crate::manifest;
@@ -219,13 +219,13 @@ networks:
 
     let spec = container(&stack, "s");
     assert_eq!(spec.name, "manifest-oracle-s-1");
-    assert_eq!(spec.environment.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["A=x$y&"]);
+    assert_eq!(spec.body.env.as_deref().unwrap(), ["A=x$y&"]);
     assert_eq!(
-        spec.networks.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(),
+        spec.networks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         ["manifest-oracle_default", "manifest-oracle_front"]
     );
-    assert_eq!(spec.networks[0].aliases, ["manifest-oracle-s-1", "s"]);
-    assert_eq!(spec.mounts[0].source, MountSource::Volume("manifest-oracle_data".to_owned()));
+    assert_eq!(spec.networks[0].1.aliases.as_deref().unwrap(), ["manifest-oracle-s-1", "s"]);
+    assert_eq!(spec.body.host_config.as_ref().unwrap().binds.as_ref().unwrap()[0], "manifest-oracle_data:/data:rw");
     let root = folder.path().display();
     for (label, value) in [
         ("project", "manifest-oracle".to_owned()),
@@ -238,7 +238,7 @@ networks:
         ("project.config_files", format!("{root}/c.yml")),
         ("version", "2.40.3".to_owned()),
     ] {
-        assert_eq!(spec.labels[&format!("com.docker.compose.{label}")], value, "{label}");
+        assert_eq!(spec.label(&format!("com.docker.compose.{label}")), Some(value.as_str()), "{label}");
     }
     let third = container(&stack, "third");
     assert_eq!((third.name.as_str(), third.networks.len()), ("drei", 0));
@@ -246,8 +246,8 @@ networks:
     let mut found = Vec::new();
     for node in stack.nodes() {
         match &node.work {
-            Work::Network(spec) => found.push((spec.name.clone(), spec.labels.clone())),
-            Work::Volume(spec) => found.push((spec.name.clone(), spec.labels.clone())),
+            Work::Network(spec) => found.push((spec.name.clone(), spec.body.labels.clone().unwrap())),
+            Work::Volume(spec) => found.push((spec.name.clone(), spec.body.labels.clone().unwrap())),
             _ => {}
         }
     }
@@ -281,7 +281,7 @@ fn what_others_make_is_neither_labelled_nor_renamed() {
     let stack = stack_of(&manifest, &Selection::default(), Infra::Docker).unwrap();
     let Work::Network(network) = &stack.node(&NodeId::Network("n".into())).unwrap().work else { panic!() };
     let Work::Volume(volume) = &stack.node(&NodeId::Volume("theirs".into())).unwrap().work else { panic!() };
-    assert!(network.external && network.labels.is_empty() && volume.external && volume.labels.is_empty());
+    assert!(network.external && network.body.labels.is_none() && volume.external && volume.body.labels.is_none());
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! Containers to nodes: images, networks, volumes, and for each service one node that creates its container and one
+//! that starts it. Names and labels are those of Docker Compose, so that either tool finds what the other made.
+
+mod body;
+mod mounts;
+mod networks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use super::known::{Known, endpoint};
+use super::{Need, Node, OnTimeout, PortClaim, Restart, Until, hash, task};
+use crate::driver::{Work, docker};
+use crate::manifest::compose::{Compose, Container, ContainerDependency, PullPolicy, Source};
+use crate::manifest::{DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE};
+use crate::name::{NodeId, ProjectName};
+use crate::probe;
+
+/// The version of Docker Compose whose rules for names, labels and hashes are followed. It is written to the label
+/// `com.docker.compose.version`, which Compose itself reads for no decision.
+const COMPOSE_VERSION: &str = "2.40.3";
+
+/// What the nodes of a project's containers have in common.
+pub(super) struct Project<'a> {
+    pub(super) name: &'a ProjectName,
+    pub(super) compose: &'a Compose,
+}
+
+impl Project<'_> {
+    /// The nodes of one container, those it needs first. Some may be there already, from another container.
+    pub(super) fn nodes(&self, container: &Container, needs: Vec<Need>) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        let mut create_needs = Vec::new();
+        let mut add = |node: Node, create_needs: &mut Vec<Need>| {
+            create_needs.push(Need::new(node.id.clone(), Until::Completed));
+            nodes.push(node);
+        };
+        add(image(container), &mut create_needs);
+        for key in networks::keys(container) {
+            let spec = self.network(key);
+            add(task(NodeId::Network(spec.name.as_str().into()), Work::Network(spec)), &mut create_needs);
+        }
+        for mount in &container.mounts {
+            if let Source::Volume(key) = &mount.source {
+                let spec = self.volume(key);
+                let need = Need::new(NodeId::Volume(spec.name.as_str().into()), Until::Completed);
+                if !create_needs.contains(&need) {
+                    add(task(need.on.clone(), Work::Volume(spec)), &mut create_needs);
+                }
+            }
+        }
+        let spec = self.container(container);
+        let create_id = NodeId::Create(container.name.clone());
+        let start = docker::StartSpec {
+            name: spec.name.clone(),
+            service: container.name.clone(),
+            healthcheck: spec.body.healthcheck.clone(),
+            tty: container.tty,
+        };
+        nodes.push(Node { needs: create_needs, ..task(create_id.clone(), Work::Create(Box::new(spec))) });
+
+        let mut service_needs = vec![Need::new(create_id, Until::Completed)];
+        service_needs.extend(needs);
+        nodes.push(Node {
+            id: NodeId::Service(container.name.clone()),
+            work: Work::Container(start),
+            needs: service_needs,
+            probe: probe(container),
+            ready_timeout: DEFAULT_READY_TIMEOUT,
+            on_timeout: OnTimeout::default(),
+            // The engine's healthcheck goes on by itself, and nothing follows from it.
+            health: None,
+            // The engine restarts containers itself, as the Compose file tells it.
+            restart: Restart::default(),
+            stop_grace: container.stop_grace_period.unwrap_or(DEFAULT_STOP_GRACE),
+            ports: ports(container),
+            addresses: addresses(container),
+            watch: None,
+        });
+        nodes
+    }
+
+    fn container_labels(&self, container: &Container) -> HashMap<String, String> {
+        let mut labels: HashMap<String, String> = container.labels.clone().into_iter().collect();
+        let files: Vec<String> = self.compose.files.iter().map(|file| file.display().to_string()).collect();
+        for (name, value) in [
+            ("project", self.name.to_string()),
+            ("service", container.name.to_string()),
+            ("oneoff", "False".to_owned()),
+            ("container-number", "1".to_owned()),
+            ("config-hash", hash::service(container)),
+            ("depends_on", container.depends_on.iter().map(depends_on).collect::<Vec<_>>().join(",")),
+            ("project.working_dir", self.compose.working_dir.display().to_string()),
+            ("project.config_files", files.join(",")),
+            ("version", COMPOSE_VERSION.to_owned()),
+        ] {
+            compose_label(&mut labels, name, value);
+        }
+        labels
+    }
+}
+
+fn compose_label(labels: &mut HashMap<String, String>, name: &str, value: impl Into<String>) {
+    labels.insert(format!("com.docker.compose.{name}"), value.into());
+}
+
+fn depends_on(need: &ContainerDependency) -> String {
+    let condition = match need.until {
+        Until::Started => "service_started",
+        Until::Ready => "service_healthy",
+        Until::Completed => "service_completed_successfully",
+    };
+    format!("{}:{condition}:{}", need.on, need.restart)
+}
+
+fn image(container: &Container) -> Node {
+    let spec = docker::ImageSpec {
+        reference: container.image.clone(),
+        platform: container.platform.clone(),
+        pull: match container.pull_policy {
+            None | Some(PullPolicy::Missing) => docker::PullPolicy::Missing,
+            Some(PullPolicy::Always) => docker::PullPolicy::Always,
+            Some(PullPolicy::Never) => docker::PullPolicy::Never,
+        },
+    };
+    task(NodeId::Image(container.image.as_str().into()), Work::Image(spec))
+}
+
+/// How a container's readiness is decided: by its own protocol where devctl speaks it, else by its healthcheck.
+fn probe(container: &Container) -> Option<probe::Spec> {
+    known_probe(container).or_else(|| has_healthcheck(container).then_some(probe::Spec::Container))
+}
+
+/// The probe of a server that devctl knows and that can be reached from this machine.
+pub(super) fn known_probe(container: &Container) -> Option<probe::Spec> {
+    let known = Known::of(container)?;
+    Some(known.probe(known.endpoint(container)?))
+}
+
+fn has_healthcheck(container: &Container) -> bool {
+    container.healthcheck.as_ref().is_some_and(|check| {
+        !check.disable && check.test.as_ref().is_some_and(|test| test.first().is_none_or(|word| word != "NONE"))
+    })
+}
+
+/// The ports of this machine that a container takes.
+pub(super) fn ports(container: &Container) -> Vec<PortClaim> {
+    container.ports.iter().filter_map(endpoint).map(|at| PortClaim { ip: at.ip, port: at.port }).collect()
+}
+
+/// Where people reach a container.
+pub(super) fn addresses(container: &Container) -> Vec<String> {
+    let known = Known::of(container);
+    container
+        .ports
+        .iter()
+        .filter_map(|port| Some((port, endpoint(port)?)))
+        .map(|(port, at)| match &known {
+            Some(known) if known.target() == port.target => known.url(at),
+            Some(_) | None => {
+                let scheme = match port.app_protocol.as_deref() {
+                    Some("http") => "http://",
+                    Some("https") => "https://",
+                    Some(_) | None => "",
+                };
+                format!("{scheme}{}:{}", at.shown_host(), at.port)
+            }
+        })
+        .collect()
+}
