@@ -82,8 +82,7 @@ async fn a_build_that_cannot_be_used_says_why() {
 #[tokio::test]
 async fn dropping_a_build_kills_all_of_it() {
     let script = "fn main() {
-        std::fs::write(\"pid.new\", std::process::id().to_string()).unwrap();
-        std::fs::rename(\"pid.new\", \"pid\").unwrap();
+        std::fs::write(\"pid\", std::process::id().to_string()).unwrap();
         std::thread::sleep(std::time::Duration::from_secs(3600));
     }";
     let package = package(&[("src/main.rs", "fn main() {}"), ("build.rs", script)]);
