@@ -49,7 +49,7 @@ fn graph<'a>(
     let mut graph: Graph<'a> = compose.declared.iter().chain(declared).map(|name| (name, Vec::new())).collect();
     for (name, container) in &compose.services {
         let needs = container.depends_on.iter();
-        graph.insert(name, needs.map(|n| Need { on: &n.on, place: &n.place, required: n.required }).collect());
+        graph.insert(name, needs.map(|(on, n)| Need { on, place: &n.place, required: n.required }).collect());
     }
     for (name, program) in programs {
         let needs = program.depends_on.iter();
@@ -155,7 +155,7 @@ fn check_ports(compose: &Compose, programs: &IndexMap<ServiceName, Service>, sin
     let mut claims: Vec<Claim<'_>> = Vec::new();
     for (name, container) in &compose.services {
         for port in &container.ports {
-            if let Some(published) = port.published {
+            if let Some(published) = port.fixed() {
                 claims.push(Claim {
                     name,
                     place: &port.place,

@@ -326,6 +326,11 @@ impl<'a, 'n> Table<'a, 'n> {
         self.reader
     }
 
+    /// All entries, those without a value and extensions among them.
+    pub(super) fn entries(self) -> &'n [Entry] {
+        self.entries
+    }
+
     /// The entry of a key that has a value.
     pub(super) fn entry(self, key: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|entry| entry.key == key && entry.value.kind != Kind::Null)

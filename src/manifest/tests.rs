@@ -43,7 +43,7 @@ fn this_repositorys_own_manifest_is_read() {
     assert_eq!(api.dir, root.join("backend"));
     assert_eq!(api.restart.policy, RestartPolicy::OnFailure);
     let db = &manifest.compose.services[0];
-    assert_eq!((db.ports[0].published, db.ports[0].host_ip.as_deref()), (Some(5432), Some("127.0.0.1")));
+    assert_eq!((db.ports[0].fixed(), db.ports[0].host_ip.as_deref()), (Some(5432), Some("127.0.0.1")));
 }
 
 #[test]
@@ -403,8 +403,8 @@ volumes: { data: { external: true, name: shared } }
     assert_eq!(a.restart.as_deref(), Some("unless-stopped"));
     assert_eq!(a.labels["tier"], "back");
     assert_eq!(a.mounts.len(), 5);
-    assert_eq!(a.extra_hosts, [("h", "1.2.3.4"), ("six", "::1")].map(|(h, i)| (h.to_owned(), i.to_owned())));
-    assert_eq!(a.shm_size, Some(67_108_864));
+    assert_eq!(*a.extra_hosts, [("h", "1.2.3.4"), ("six", "::1")].map(|(h, i)| (h.to_owned(), i.to_owned())));
+    assert_eq!(a.shm_size.get(), Some(67_108_864));
     assert!(manifest.compose.volumes["data"].external);
 }
 

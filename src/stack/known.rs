@@ -7,7 +7,7 @@ use url::Url;
 
 use super::ResolveError;
 use crate::driver::embedded::Server;
-use crate::manifest::compose::{Container, Port, Source};
+use crate::manifest::compose::{Container, MountKind, Port};
 use crate::probe;
 
 /// A server that devctl knows.
@@ -49,7 +49,7 @@ impl Endpoint {
 /// The address of this machine at which a published port is bound.
 pub(super) fn endpoint(port: &Port) -> Option<Endpoint> {
     let ip = port.host_ip.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    let port = port.published.filter(|_| port.protocol == "tcp")?;
+    let port = port.fixed().filter(|_| port.protocol == "tcp")?;
     Some(Endpoint { ip, port })
 }
 
@@ -161,7 +161,7 @@ pub(super) fn server(container: &Container) -> Option<Result<Server, ResolveErro
     let Some(known) = Known::of(container) else {
         return fail("its credentials are in a file of the container".to_owned());
     };
-    if let Some(mount) = container.mounts.iter().find(|mount| matches!(mount.source, Source::Bind { .. })) {
+    if let Some(mount) = container.mounts.iter().find(|mount| mount.kind == MountKind::Bind) {
         return fail(format!("it mounts a folder of the host at `{}`", mount.target));
     }
     if container.entrypoint.is_some() {

@@ -8,7 +8,7 @@ mod describe;
 mod embedded;
 mod error;
 mod graph;
-mod hash;
+pub mod hash;
 mod known;
 mod mask;
 mod programs;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::{ResolveError, Selection};
+use crate::manifest::compose::Port;
 use crate::manifest::{MAX_SCALE, Manifest, ReadyProbe, Service};
 use crate::name::ServiceName;
 
@@ -38,7 +39,7 @@ pub(super) fn ports(
 ) -> Result<BTreeMap<ServiceName, u16>, ResolveError> {
     check(manifest, selection)?;
     let containers = manifest.compose.services.values();
-    let published = containers.flat_map(|container| container.ports.iter().filter_map(|port| port.published));
+    let published = containers.flat_map(|container| container.ports.iter().filter_map(Port::fixed));
     let declared = manifest.services.values().filter_map(|service| service.port);
     let mut taken: BTreeSet<u16> = published.chain(declared).collect();
     let mut ports = BTreeMap::new();

@@ -27,7 +27,7 @@ pub fn resolve(
     let project = Project { name: &manifest.project, compose: &manifest.compose };
     let mut nodes: IndexMap<NodeId, Node> = IndexMap::new();
     for container in containers() {
-        let needs = container.depends_on.iter().map(|need| (&need.on, need.until, need.restart));
+        let needs = container.depends_on.iter().map(|(on, need)| (on, need.until, need.restart));
         let needs = kept_needs(needs, &selected, |on| vec![on.clone()]);
         let added = match infra {
             Infra::Docker => project.nodes(container, needs),

@@ -36,9 +36,9 @@ pub(super) fn select<'a>(
     while let Some(name) = selected.get_index(next).copied() {
         next += 1;
         if let Some(container) = containers.get(name) {
-            for need in &container.depends_on {
+            for (on, need) in &container.depends_on {
                 // The manifest was checked: what is not there is not required.
-                let Some((on, needed)) = containers.get_key_value(&need.on) else { continue };
+                let Some((on, needed)) = containers.get_key_value(on) else { continue };
                 if seeds.contains(on) || is_active(needed, selection) {
                     selected.insert(on);
                 } else if need.required {

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use super::super::node::{Kind, Node};
 use super::super::reader::Reader;
 use super::super::source::Mark;
-use super::model::Port;
+use super::model::{Extensions, Port, Published};
+use super::values::extensions;
 
 const LONG_KEYS: &[&str] = &["name", "mode", "host_ip", "target", "published", "protocol", "app_protocol"];
 
@@ -25,11 +26,13 @@ pub(super) fn read(reader: Reader<'_>, key: &str, node: &Node) -> Option<Vec<Por
             }
         }
     }
-    // What is said twice counts once, as in Compose.
+    // Of what is said twice the last counts, in the place of the first, as in Compose.
     let mut unique: Vec<Port> = Vec::with_capacity(ports.len());
     for port in ports {
-        if !unique.contains(&port) {
-            unique.push(port);
+        let said = |port: &Port| (port.host_ip.clone(), port.published.clone(), port.target, port.protocol.clone());
+        match unique.iter_mut().find(|other| said(other) == said(&port)) {
+            Some(other) => *other = port,
+            None => unique.push(port),
         }
     }
     Some(unique)
@@ -43,9 +46,10 @@ fn short(reader: Reader<'_>, mark: Mark, text: &str, ports: &mut Vec<Port>) {
             mode: "ingress".to_owned(),
             host_ip: parsed.ip,
             target: parsed.target,
-            published: parsed.published,
+            published: parsed.published.map(Published),
             protocol: parsed.protocol,
             app_protocol: None,
+            extensions: Extensions::default(),
         })),
         Err(reason) => reader.fail_with(
             mark,
@@ -58,7 +62,7 @@ fn short(reader: Reader<'_>, mark: Mark, text: &str, ports: &mut Vec<Port>) {
 #[derive(Debug, PartialEq, Eq)]
 struct Parsed {
     ip: Option<String>,
-    published: Option<u16>,
+    published: Option<String>,
     target: u16,
     protocol: String,
 }
@@ -83,28 +87,38 @@ fn parse_short(text: &str) -> Result<Vec<Parsed>, String> {
         check_ip(ip)?;
     }
     let targets = range(target)?;
+    if *targets.start() == 0 {
+        return Err("`0` is not a port between 1 and 65535".to_owned());
+    }
     let hosts = if host.is_empty() { None } else { Some(range(host)?) };
+    let single = targets.clone().count() == 1;
     if let Some(hosts) = &hosts
+        && !single
         && hosts.clone().count() != targets.clone().count()
     {
-        return Err(if targets.clone().count() == 1 {
-            "devctl doesn't support letting the engine choose from a range yet".to_owned()
-        } else {
-            "the two ranges differ in length".to_owned()
-        });
+        return Err("the two ranges differ in length".to_owned());
     }
+    let published = |i: usize| {
+        let hosts = hosts.clone()?;
+        let (first, last) = (*hosts.start(), *hosts.end());
+        // Several ports of the host for one of the container: the engine takes one of them.
+        if single && first != last {
+            return Some(format!("{first}-{last}"));
+        }
+        hosts.clone().nth(i).map(|port| port.to_string())
+    };
     let mut parsed: Vec<Parsed> = targets
         .clone()
         .enumerate()
         .map(|(i, target)| Parsed {
             ip: ip.map(str::to_owned),
-            published: hosts.clone().and_then(|mut hosts| hosts.nth(i)),
+            published: published(i),
             target,
             protocol: protocol.clone(),
         })
         .collect();
     // Compose sorts the ports of one entry as text.
-    parsed.sort_by_key(|port| port.target.to_string());
+    parsed.sort_by_key(|port| format!("{}/{protocol}", port.target));
     Ok(parsed)
 }
 
@@ -125,7 +139,7 @@ fn number(text: &str) -> Result<u16, String> {
         return Err("a port is missing".to_owned());
     }
     match text.parse() {
-        Ok(port) if port > 0 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
+        Ok(port) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
         Ok(_) | Err(_) => Err(format!("`{text}` is not a port between 1 and 65535")),
     }
 }
@@ -149,20 +163,24 @@ fn long(reader: Reader<'_>, node: &Node) -> Option<Port> {
         return None;
     };
     let target = reader.port("target", target)?;
-    let published = match table.get("published") {
-        Some(node) if matches!(&node.kind, Kind::Str(text) if text.contains('-')) => {
-            reader.fail(node.mark, "devctl doesn't support letting the engine choose from a range yet");
-            return None;
-        }
-        // Zero and nothing both mean: any.
-        Some(node)
-            if matches!(&node.kind, Kind::Int(0)) || matches!(&node.kind, Kind::Str(text) if text.is_empty()) =>
-        {
+    let published = table.read("published", |reader, key, node| match &node.kind {
+        Kind::Str(text) if text.is_empty() => None,
+        Kind::Str(text) if range(text).is_ok() => Some(Published(text.clone())),
+        Kind::Str(_) if node.scalar_text().is_some_and(|text| text.contains('-')) => {
+            reader.fail(node.mark, format!("`{key}` must be a port or a range such as `8080-8090`"));
             None
         }
-        Some(node) => Some(reader.port("published", node)?),
-        None => None,
-    };
+        // Zero means: any.
+        Kind::Int(0) => Some(Published("0".to_owned())),
+        Kind::Str(_)
+        | Kind::Int(_)
+        | Kind::Null
+        | Kind::Bool(_)
+        | Kind::Float(_)
+        | Kind::Datetime
+        | Kind::List(_)
+        | Kind::Map(_) => reader.port(key, node).map(|port| Published(port.to_string())),
+    });
     let checked = |key: &str, check: fn(&str) -> Result<(), String>| -> Option<String> {
         let node = table.get(key)?;
         let text = reader.string(key, node)?;
@@ -171,13 +189,14 @@ fn long(reader: Reader<'_>, node: &Node) -> Option<Port> {
     };
     Some(Port {
         place: reader.place(node.mark),
-        name: table.read("name", Reader::string),
-        mode: table.read("mode", Reader::string).unwrap_or_else(|| "ingress".to_owned()),
+        name: table.text("name"),
+        mode: table.text("mode").unwrap_or_else(|| "ingress".to_owned()),
         host_ip: checked("host_ip", check_ip),
         target,
         published,
         protocol: checked("protocol", check_protocol).unwrap_or_else(|| "tcp".to_owned()),
-        app_protocol: table.read("app_protocol", Reader::string),
+        app_protocol: table.text("app_protocol"),
+        extensions: extensions(table),
     })
 }
 
@@ -195,18 +214,21 @@ mod tests {
         };
         for (text, ip, published, target, protocol) in [
             ("80", "", None, 80, "tcp"),
-            ("8080:80", "", Some(8080), 80, "tcp"),
-            ("127.0.0.1:8080:80", "127.0.0.1", Some(8080), 80, "tcp"),
+            ("8080:80", "", Some("8080"), 80, "tcp"),
+            ("127.0.0.1:8080:80", "127.0.0.1", Some("8080"), 80, "tcp"),
             ("127.0.0.1::80", "127.0.0.1", None, 80, "tcp"),
-            ("[::1]:8080:80", "::1", Some(8080), 80, "tcp"),
-            ("53:53/udp", "", Some(53), 53, "udp"),
-            ("80-80:90-90/TCP", "", Some(80), 90, "tcp"),
+            ("[::1]:8080:80", "::1", Some("8080"), 80, "tcp"),
+            ("53:53/udp", "", Some("53"), 53, "udp"),
+            ("80-80:90-90/TCP", "", Some("80"), 90, "tcp"),
+            ("0:80", "", Some("0"), 80, "tcp"),
+            ("8080-8090:80", "", Some("8080-8090"), 80, "tcp"),
         ] {
-            assert_eq!(one(text), (ip.to_owned(), published, target, protocol.to_owned()), "{text}");
+            let expected = (ip.to_owned(), published.map(str::to_owned), target, protocol.to_owned());
+            assert_eq!(one(text), expected, "{text}");
         }
         let ports: Vec<_> =
-            parse_short("9-11:99-101").unwrap().iter().map(|p| (p.published.unwrap(), p.target)).collect();
-        assert_eq!(ports, [(10, 100), (11, 101), (9, 99)]);
+            parse_short("9-11:99-101").unwrap().iter().map(|p| (p.published.clone().unwrap(), p.target)).collect();
+        assert_eq!(ports, [("10", 100), ("11", 101), ("9", 99)].map(|(host, target)| (host.to_owned(), target)));
     }
 
     #[test]
@@ -218,7 +240,6 @@ mod tests {
             ("70000:80", "`70000` is not a port"),
             ("0", "`0` is not a port"),
             ("1-3:80-81", "differ"),
-            ("80-82:80", "choose from a range"),
             ("9-8", "backwards"),
             ("1-65000", "more than"),
             ("80/icmp", "`icmp`"),
@@ -238,7 +259,7 @@ mod tests {
         #[test]
         fn what_is_composed_is_read_back(host in 1_u16.., target in 1_u16..) {
             let parsed = parse_short(&format!("127.0.0.1:{host}:{target}")).unwrap();
-            proptest::prop_assert_eq!((parsed[0].published, parsed[0].target), (Some(host), target));
+            proptest::prop_assert_eq!((parsed[0].published.as_ref(), parsed[0].target), (Some(&host.to_string()), target));
         }
     }
 }

@@ -31,8 +31,8 @@ impl Project<'_> {
             extra_hosts: some(container.extra_hosts.iter().map(|(host, ip)| format!("{host}:{ip}")).collect()),
             sysctls: (!container.sysctls.is_empty()).then(|| container.sysctls.clone().into_iter().collect()),
             ulimits: some(ulimits(container)),
-            shm_size: container.shm_size,
-            memory: container.mem_limit,
+            shm_size: container.shm_size.get(),
+            memory: container.mem_limit.get(),
             ..api::HostConfig::default()
         };
         let set = |(name, value): (&String, &Option<String>)| Some(format!("{name}={}", value.as_ref()?));
@@ -77,7 +77,7 @@ fn ports(container: &Container) -> (Vec<String>, api::PortMap) {
         }
         bindings.entry(key).or_default().get_or_insert_default().push(api::PortBinding {
             host_ip: Some(port.host_ip.clone().unwrap_or_default()),
-            host_port: Some(port.published.map(|port| port.to_string()).unwrap_or_default()),
+            host_port: Some(port.published.as_ref().map(|port| port.0.clone()).unwrap_or_default()),
         });
     }
     (exposed, bindings)
@@ -101,10 +101,7 @@ fn restart_policy(said: &str) -> api::RestartPolicy {
 
 fn ulimits(container: &Container) -> Vec<api::ResourcesUlimits> {
     let limit = |(name, limit): (&String, &Ulimit)| {
-        let (soft, hard) = match *limit {
-            Ulimit::Single(both) => (both, both),
-            Ulimit::Pair(soft, hard) => (soft, hard),
-        };
+        let (soft, hard) = limit.soft_hard();
         api::ResourcesUlimits { name: Some(name.clone()), soft: Some(soft), hard: Some(hard) }
     };
     container.ulimits.iter().map(limit).collect()
@@ -113,7 +110,7 @@ fn ulimits(container: &Container) -> Vec<api::ResourcesUlimits> {
 fn healthcheck(check: &Healthcheck) -> api::HealthConfig {
     let nanos = |duration: Option<Duration>| duration.map(|d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX));
     api::HealthConfig {
-        test: if check.disable { Some(vec!["NONE".to_owned()]) } else { check.test.clone() },
+        test: if check.disable { Some(vec!["NONE".to_owned()]) } else { some(check.test.clone()) },
         interval: nanos(check.interval),
         timeout: nanos(check.timeout),
         retries: check.retries.map(|count| i64::try_from(count).unwrap_or(i64::MAX)),

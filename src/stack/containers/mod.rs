@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use super::known::{Known, endpoint};
 use super::{Need, Node, OnTimeout, PortClaim, Restart, Until, hash, task};
 use crate::driver::{Work, docker};
-use crate::manifest::compose::{Compose, Container, ContainerDependency, PullPolicy, Source};
+use crate::manifest::compose::{Compose, Container, ContainerDependency, HashDialect, PullPolicy};
 use crate::manifest::{DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE};
-use crate::name::{NodeId, ProjectName};
+use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::probe;
 
 /// The version of Docker Compose whose rules for names, labels and hashes are followed. It is written to the label
@@ -42,7 +42,7 @@ impl Project<'_> {
             add(task(NodeId::Network(spec.name.as_str().into()), Work::Network(spec)), &mut create_needs);
         }
         for mount in &container.mounts {
-            if let Source::Volume(key) = &mount.source {
+            if let Some(key) = mount.volume_key() {
                 let spec = self.volume(key);
                 let need = Need::new(NodeId::Volume(spec.name.as_str().into()), Until::Completed);
                 if !create_needs.contains(&need) {
@@ -89,8 +89,11 @@ impl Project<'_> {
             ("service", container.name.to_string()),
             ("oneoff", "False".to_owned()),
             ("container-number", "1".to_owned()),
-            ("config-hash", hash::service(container)),
-            ("depends_on", container.depends_on.iter().map(depends_on).collect::<Vec<_>>().join(",")),
+            ("config-hash", hash::service(container, HashDialect::V2)),
+            (
+                "depends_on",
+                container.depends_on.iter().map(|(on, need)| depends_on(on, need)).collect::<Vec<_>>().join(","),
+            ),
             ("project.working_dir", self.compose.working_dir.display().to_string()),
             ("project.config_files", files.join(",")),
             ("version", COMPOSE_VERSION.to_owned()),
@@ -105,21 +108,18 @@ fn compose_label(labels: &mut HashMap<String, String>, name: &str, value: impl I
     labels.insert(format!("com.docker.compose.{name}"), value.into());
 }
 
-fn depends_on(need: &ContainerDependency) -> String {
-    let condition = match need.until {
-        Until::Started => "service_started",
-        Until::Ready => "service_healthy",
-        Until::Completed => "service_completed_successfully",
-    };
-    format!("{}:{condition}:{}", need.on, need.restart)
+fn depends_on(on: &ServiceName, need: &ContainerDependency) -> String {
+    format!("{on}:{}:{}", ContainerDependency::condition(need.until), need.restart)
 }
 
 fn image(container: &Container) -> Node {
     let spec = docker::ImageSpec {
         reference: container.image.clone(),
         platform: container.platform.clone(),
-        pull: match container.pull_policy {
-            None | Some(PullPolicy::Missing) => docker::PullPolicy::Missing,
+        pull: match &container.pull_policy {
+            None | Some(PullPolicy::Missing | PullPolicy::Build | PullPolicy::Refresh { .. }) => {
+                docker::PullPolicy::Missing
+            }
             Some(PullPolicy::Always) => docker::PullPolicy::Always,
             Some(PullPolicy::Never) => docker::PullPolicy::Never,
         },
@@ -139,9 +139,10 @@ pub(super) fn known_probe(container: &Container) -> Option<probe::Spec> {
 }
 
 fn has_healthcheck(container: &Container) -> bool {
-    container.healthcheck.as_ref().is_some_and(|check| {
-        !check.disable && check.test.as_ref().is_some_and(|test| test.first().is_none_or(|word| word != "NONE"))
-    })
+    container
+        .healthcheck
+        .as_ref()
+        .is_some_and(|check| !check.disable && check.test.first().is_some_and(|word| word != "NONE"))
 }
 
 /// The ports of this machine that a container takes.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Project;
 use crate::driver::docker::api;
-use crate::manifest::compose::{Container, Source};
+use crate::manifest::compose::{Container, MountKind};
 
 /// What a container's file system is made of, as the engine's API divides it.
 #[derive(Default)]
@@ -19,13 +19,15 @@ impl Project<'_> {
         let mut out = Mounts::default();
         for mount in &container.mounts {
             let mode = if mount.read_only { "ro" } else { "rw" };
-            match &mount.source {
-                Source::Volume(key) => out.binds.push(format!("{}:{}:{mode}", self.volume(key).name, mount.target)),
-                Source::Bind { path, .. } => out.binds.push(format!("{path}:{}:{mode}", mount.target)),
-                Source::Tmpfs => {
+            match (mount.kind, &mount.source) {
+                (MountKind::Volume, Some(key)) => {
+                    out.binds.push(format!("{}:{}:{mode}", self.volume(key).name, mount.target));
+                }
+                (MountKind::Bind, Some(path)) => out.binds.push(format!("{path}:{}:{mode}", mount.target)),
+                (MountKind::Tmpfs, _) => {
                     out.tmpfs.insert(mount.target.clone(), if mount.read_only { "ro" } else { "" }.to_owned());
                 }
-                Source::Anonymous => out.others.push(api::Mount {
+                (MountKind::Volume | MountKind::Bind | MountKind::Image, _) => out.others.push(api::Mount {
                     target: Some(mount.target.clone()),
                     typ: Some(api::MountType::VOLUME),
                     read_only: Some(mount.read_only),

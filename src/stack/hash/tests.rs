@@ -191,26 +191,43 @@ fn services_have_the_hash_that_compose_gives_them() {
         );
         let manifest = load(&yaml);
         let container = &manifest.compose.services[0];
-        if super::service(container) != *expected {
-            wrong.push(format!("{service}\n  {}", service_json(container)));
+        if super::service(container, HashDialect::V2) != *expected {
+            wrong.push(format!("{service}\n  {}", container.hashed(HashDialect::V2).compact_json()));
         }
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
 }
 
 #[test]
-fn durations_are_written_as_go_writes_them() {
-    for (nanos, expected) in [
-        (0, "0s"),
-        (1, "1ns"),
-        (1_500, "1.5µs"),
-        (250_000_000, "250ms"),
-        (1_500_000_000, "1.5s"),
-        (60_000_000_000, "1m0s"),
-        (90_000_000_000, "1m30s"),
-        (3_600_000_000_000, "1h0m0s"),
-        (172_800_000_000_000, "48h0m0s"),
-    ] {
-        assert_eq!(go_duration(Duration::from_nanos(nanos)), expected);
-    }
+fn a_digest_for_each_key_tells_which_ones_changed() {
+    let service = |text: &str| load(&format!("name: p\nservices: {{s: {text}}}\n")).compose.services[0].clone();
+    let old = service("{image: nginx, command: a, environment: {SECRET: x}, user: me}");
+    let label = key_digests(&old);
+    assert_eq!(changed_keys(&label, &old), Some(vec![]));
+    let new = service("{image: nginx, command: b, environment: {SECRET: y}, hostname: h, depends_on: []}");
+    let changed = ["command", "environment", "hostname", "user"].map(str::to_owned).to_vec();
+    assert_eq!(changed_keys(&label, &new), Some(changed));
+    assert_eq!(changed_keys("something else", &new), None);
+}
+
+#[test]
+fn shared_namespaces_are_hashed_by_the_id_of_the_container() {
+    let mut service = load("name: p\nservices:\n  s: {image: nginx}\n").compose.services[0].clone();
+    service.network_mode = Some("service:o".to_owned());
+    service.pid = Some("service:o".to_owned());
+    service.ipc = Some("host".to_owned());
+    service.volumes_from = vec!["o:ro".to_owned(), "container:c:ro".to_owned()];
+    let container = shared(&service, |service| (service == "o").then(|| "1d".to_owned()));
+    assert_eq!(container.network_mode.as_deref(), Some("container:1d"));
+    assert_eq!((container.pid.as_deref(), container.ipc.as_deref()), (Some("container:1d"), Some("host")));
+    assert_eq!(container.volumes_from, ["1d", "c"]);
+}
+
+#[test]
+fn binds_of_the_short_form_are_hashed_in_two_ways() {
+    let container = load("name: p\nservices: {s: {image: nginx, volumes: ['/a:/a']}}\n").compose.services[0].clone();
+    let [old, new] = HashDialect::ALL.map(|dialect| container.hashed(dialect).compact_json());
+    assert!(old.contains(r#""bind":{"create_host_path":true}"#), "{old}");
+    assert!(new.contains(r#""bind":{}"#), "{new}");
+    assert!(HashDialect::ALL.into_iter().all(|dialect| is_current(&service(&container, dialect), &container)));
 }
