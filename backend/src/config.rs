@@ -1,6 +1,7 @@
 //! What the REST API is told by its environment, beyond what both services are told.
 
 use svc_common::config::{ConfigError, ServiceConfig, Vars};
+use svc_common::logging::LogSettings;
 use tokio_postgres::config::SslMode;
 
 /// The configuration of the REST API.
@@ -18,14 +19,24 @@ impl AsRef<ServiceConfig> for Config {
     }
 }
 
+impl AsRef<LogSettings> for Config {
+    fn as_ref(&self) -> &LogSettings {
+        &self.service.log
+    }
+}
+
 impl Config {
     /// Reads all variables; the error names every one that is wrong.
     pub fn read(mut vars: Vars) -> Result<Self, ConfigError> {
-        let database =
-            vars.read("DATABASE_URL", "postgresql://postgres:postgres@localhost:5432/menu_ops", parse_database_url);
+        let database = read_database(&mut vars);
         let service = ServiceConfig::read(&mut vars, 8000);
         vars.finish(Self { service, database })
     }
+}
+
+/// Reads where the database is, for what needs nothing else.
+pub(crate) fn read_database(vars: &mut Vars) -> tokio_postgres::Config {
+    vars.read("DATABASE_URL", "postgresql://postgres:postgres@localhost:5432/menu_ops", parse_database_url)
 }
 
 /// Reads a database URL. The reasons never quote the value: it holds a password.

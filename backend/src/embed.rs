@@ -103,7 +103,7 @@ fn without_accent(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::Menu;
+    use crate::seed::menu::Menu;
 
     fn nearest(query: &str, count: usize) -> Vec<String> {
         let menu = Menu::built_in();

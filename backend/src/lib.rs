@@ -1,6 +1,10 @@
 //! The REST API: the menu with search, and its health. It owns the schema of `menu_ops`: it migrates the database and
 //! fills an empty one before it accepts the first connection.
 
+/// Who may do what.
+mod auth;
+/// The command line.
+pub mod command;
 /// The service's own configuration.
 pub mod config;
 /// Opaque page marks.
@@ -15,7 +19,7 @@ mod health;
 mod menu;
 /// Bringing the schema up to date.
 pub mod migrate;
-/// Fills an empty database.
+/// Fills an empty database with demo data.
 pub mod seed;
 /// Start, routes and end.
 pub mod server;

@@ -2,16 +2,9 @@
 
 use std::process::ExitCode;
 
-use backend::{Config, Server};
+use clap::Parser;
 use svc_common::config::Vars;
 
 fn main() -> ExitCode {
-    svc_common::process::run("backend", Config::read(Vars::from_process()), async |config, shutdown| {
-        let server = tokio::select! {
-            server = Server::start(&config) => server?,
-            () = shutdown.requested() => return Ok(()),
-        };
-        server.run(&shutdown).await;
-        Ok::<_, backend::StartError>(())
-    })
+    backend::command::run(&backend::command::Arguments::parse(), Vars::from_process())
 }

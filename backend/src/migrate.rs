@@ -16,11 +16,30 @@ pub struct Migration {
     pub name: &'static str,
     /// The statements; they run in one transaction.
     pub sql: &'static str,
+    /// The statements that take it back, with the data it holds; they run in one transaction too.
+    pub down: &'static str,
+}
+
+macro_rules! migration {
+    ($version:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../migrations/00", $version, "_", $name, ".sql")),
+            down: include_str!(concat!("../migrations/00", $version, "_", $name, ".down.sql")),
+        }
+    };
 }
 
 /// Every migration of this build, in order. A released one never changes: corrections are new ones.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "menu", sql: include_str!("../migrations/001_menu.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!(1, "menu"),
+    migration!(2, "people"),
+    migration!(3, "events"),
+    migration!(4, "tables_and_orders"),
+    migration!(5, "chat"),
+    migration!(6, "knowledge"),
+];
 
 /// The lock that lets one process at a time change the schema; the number spells `menu_ops`.
 const LOCK: i64 = 0x6d65_6e75_5f6f_7073;
@@ -112,14 +131,46 @@ pub async fn run(client: &mut Client, migrations: &'static [Migration]) -> Resul
                      applied_at timestamptz NOT NULL DEFAULT now())";
         client.batch_execute(table).await?;
     }
-    let rows = client.query("SELECT version, name, sha256 FROM schema_migrations ORDER BY version", &[]).await?;
-    let applied = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    let missing = missing(migrations, applied)?;
+    let missing = missing(migrations, applied(client).await?)?;
     for migration in missing {
         apply(client, migration).await?;
         tracing::info!(version = migration.version, name = migration.name, "migrated");
     }
     Ok(missing.len())
+}
+
+/// Takes the newest `steps` applied migrations back, the newest first, under the lock that the caller holds. A history that
+/// this build does not know is left alone: its statements would take something else back.
+pub async fn roll_back(
+    client: &mut Client,
+    migrations: &'static [Migration],
+    steps: usize,
+) -> Result<usize, MigrateError> {
+    let count = migrations.len() - pending(client, migrations).await?.len();
+    let back = &migrations[count.saturating_sub(steps)..count];
+    for migration in back.iter().rev() {
+        let Migration { version, name, down, .. } = *migration;
+        let failed = |source| MigrateError::Failed { version, name, source };
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(down).await.map_err(failed)?;
+        transaction.execute("DELETE FROM schema_migrations WHERE version = $1", &[&version]).await?;
+        transaction.commit().await?;
+        tracing::info!(version, name, "rolled back");
+    }
+    Ok(back.len())
+}
+
+/// What this build has and the database does not; an error when the database has something else.
+pub async fn pending(client: &Client, migrations: &'static [Migration]) -> Result<&'static [Migration], MigrateError> {
+    if client.query_one("SELECT to_regclass('schema_migrations') IS NULL", &[]).await?.get(0) {
+        return Ok(migrations);
+    }
+    missing(migrations, applied(client).await?)
+}
+
+async fn applied(client: &Client) -> Result<Vec<(i32, String, String)>, tokio_postgres::Error> {
+    let rows = client.query("SELECT version, name, sha256 FROM schema_migrations ORDER BY version", &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
 /// Compares what is applied with what this build has.
@@ -146,7 +197,7 @@ fn missing(
 }
 
 async fn apply(client: &mut Client, migration: &Migration) -> Result<(), MigrateError> {
-    let Migration { version, name, sql } = *migration;
+    let Migration { version, name, sql, .. } = *migration;
     let failed = |source: tokio_postgres::Error| {
         // Without its files the extension is "not available" (0A000), on older servers a missing file (58P01).
         let missing = [SqlState::FEATURE_NOT_SUPPORTED, SqlState::UNDEFINED_FILE];
@@ -180,9 +231,9 @@ mod tests {
     use super::*;
 
     const THREE: &[Migration] = &[
-        Migration { version: 1, name: "one", sql: "SELECT 1;\n" },
-        Migration { version: 2, name: "two", sql: "SELECT 2" },
-        Migration { version: 4, name: "four", sql: "SELECT 4" },
+        Migration { version: 1, name: "one", sql: "SELECT 1;\n", down: "" },
+        Migration { version: 2, name: "two", sql: "SELECT 2", down: "" },
+        Migration { version: 4, name: "four", sql: "SELECT 4", down: "" },
     ];
 
     fn applied(versions: &[i32]) -> Vec<(i32, String, String)> {
@@ -218,7 +269,7 @@ mod tests {
 
     #[test]
     fn line_ends_do_not_count() {
-        let windows = Migration { version: 1, name: "one", sql: "SELECT 1;\r\n" };
+        let windows = Migration { version: 1, name: "one", sql: "SELECT 1;\r\n", down: "" };
         assert_eq!(windows.checksum(), THREE[0].checksum());
     }
 

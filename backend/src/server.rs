@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use svc_common::config::Origins;
+use svc_common::config::{Environment, Origins};
 use svc_common::listener::{self, ListenError};
 use svc_common::problem::Problem;
 use svc_common::process::{EXIT_ENVIRONMENT, Fatal};
@@ -45,7 +45,7 @@ pub enum StartError {
     /// The schema is not to be had.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// The menu could not be written; nothing of it was kept.
+    /// The demo data could not be written; nothing of it was kept.
     #[error("cannot fill the empty database")]
     Seed(#[source] tokio_postgres::Error),
     /// The Redis client refuses its settings.
@@ -103,7 +103,10 @@ async fn prepare_database(config: &Config) -> Result<(), StartError> {
     tracing::info!(database = database::address(&config.database), "connected");
     migrate::lock(&client).await.map_err(MigrateError::from)?;
     migrate::run(&mut client, MIGRATIONS).await?;
-    seed::run(&mut client).await.map_err(StartError::Seed)?;
+    // The demo people have a known password: a production database gets them only by `backend seed`.
+    if config.service.environment != Environment::Production {
+        seed::run(&mut client).await.map_err(StartError::Seed)?;
+    }
     migrate::unlock(&client).await.map_err(MigrateError::from)?;
     Ok(())
 }

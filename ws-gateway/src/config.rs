@@ -1,6 +1,7 @@
 //! What the gateway is told by its environment, and the limits it sets itself.
 
 use svc_common::config::{ConfigError, ServiceConfig, Vars};
+use svc_common::logging::LogSettings;
 
 use crate::connection::Limits;
 
@@ -16,6 +17,12 @@ pub struct Config {
 impl AsRef<ServiceConfig> for Config {
     fn as_ref(&self) -> &ServiceConfig {
         &self.service
+    }
+}
+
+impl AsRef<LogSettings> for Config {
+    fn as_ref(&self) -> &LogSettings {
+        &self.service.log
     }
 }
 

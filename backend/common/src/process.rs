@@ -4,7 +4,8 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{ConfigError, ServiceConfig};
+use crate::config::ConfigError;
+use crate::logging::LogSettings;
 use crate::shutdown::Shutdown;
 
 /// The exit code for a configuration that cannot be used.
@@ -21,7 +22,7 @@ pub trait Fatal: Error {
 /// Runs a service until it stops or fails. Asked to stop, also in the middle of its start, it exits with 0.
 pub fn run<C, E, F>(service: &str, config: Result<C, ConfigError>, serve: impl FnOnce(C, Shutdown) -> F) -> ExitCode
 where
-    C: AsRef<ServiceConfig>,
+    C: AsRef<LogSettings>,
     E: Fatal,
     F: Future<Output = Result<(), E>>,
 {
@@ -33,7 +34,7 @@ where
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    config.as_ref().log.install();
+    config.as_ref().install();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

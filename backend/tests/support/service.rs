@@ -49,7 +49,13 @@ struct Lines {
 impl Service {
     /// Starts a service with these variables and no others of its own.
     pub(crate) fn spawn(program: &str, variables: &[(&str, &str)]) -> Self {
+        Self::spawn_with(program, &[], variables)
+    }
+
+    /// Starts a program with arguments.
+    pub(crate) fn spawn_with(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
+        command.args(arguments);
         for name in ["HOST", "PORT", "DATABASE_URL", "REDIS_URL", "ALLOWED_ORIGINS", "RUST_LOG", "LOG_FORMAT"] {
             command.env_remove(name);
         }
@@ -67,7 +73,8 @@ impl Service {
         let (stdout, target) = (child.stdout.take().unwrap(), Arc::clone(&lines));
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
+                // A table that a subcommand prints is kept as strings.
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 target.seen.lock().unwrap().0.push(line);
                 target.more.notify_all();
             }

@@ -1,15 +1,12 @@
-//! Fills an empty database with a menu, once. The menu is `seed/menu.json`, built into the binary.
+//! The demo menu: `seed/menu.json`, built into the binary.
 
 use pgvector::Vector;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
-use uuid::Uuid;
+use tokio_postgres::Transaction;
 
+use super::id_of;
 use crate::embed;
-
-/// The version of the built-in menu, kept in `app_meta` so that a menu that was emptied on purpose stays empty.
-const SEED_VERSION: &str = "1";
 
 /// A menu as it is written in the file.
 #[derive(Debug, Deserialize)]
@@ -56,7 +53,7 @@ pub struct Product {
 impl Menu {
     /// Reads the menu of this build.
     pub fn built_in() -> Self {
-        serde_json::from_str(include_str!("../seed/menu.json")).expect("a test reads the same file")
+        serde_json::from_str(include_str!("../../seed/menu.json")).expect("a test reads the same file")
     }
 }
 
@@ -64,29 +61,17 @@ impl Product {
     /// The text that its vector stands for.
     pub fn text(&self, menu: &Menu) -> String {
         let category = menu.categories.iter().find(|category| category.slug == self.category);
-        let category = category.map_or("", |category| category.name.as_str());
-        // The name comes twice: it says more than the description.
-        format!("{0} {0} {1} {category} {2}", self.name, self.description, self.tags.join(" "))
+        embedded_text(&self.name, &self.description, category.map_or("", |category| category.name.as_str()), &self.tags)
     }
 }
 
-/// Makes the same id on every machine, so that links to seeded rows work everywhere.
-pub fn id_of(kind: &str, slug: &str) -> Uuid {
-    let digest = Sha256::digest(format!("{kind}/{slug}"));
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+/// The text that the vector of a product stands for. The name comes twice: it says more than the description.
+pub(crate) fn embedded_text(name: &str, description: &str, category: &str, tags: &[String]) -> String {
+    format!("{name} {name} {description} {category} {}", tags.join(" "))
 }
 
-/// Fills the database in one transaction, if it was never filled and is empty. Says whether it did. The caller holds
-/// the migration lock.
-pub async fn run(client: &mut Client) -> Result<bool, tokio_postgres::Error> {
-    let transaction = client.transaction().await?;
-    let question = "SELECT NOT EXISTS (SELECT 1 FROM app_meta WHERE key = 'seed_version') \
-                    AND NOT EXISTS (SELECT 1 FROM products) AND NOT EXISTS (SELECT 1 FROM categories)";
-    if !transaction.query_one(question, &[]).await?.get::<_, bool>(0) {
-        return Ok(false);
-    }
+/// Writes the menu.
+pub(super) async fn fill(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     let menu = Menu::built_in();
     let insert =
         transaction.prepare("INSERT INTO categories (id, slug, name, position) VALUES ($1, $2, $3, $4)").await?;
@@ -113,10 +98,7 @@ pub async fn run(client: &mut Client) -> Result<bool, tokio_postgres::Error> {
             )
             .await?;
     }
-    transaction.execute("INSERT INTO app_meta VALUES ('seed_version', $1)", &[&SEED_VERSION]).await?;
-    transaction.commit().await?;
-    tracing::info!(categories = menu.categories.len(), products = menu.products.len(), "filled the empty database");
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -128,7 +110,7 @@ mod tests {
     #[test]
     fn the_menu_is_consistent() {
         let menu = Menu::built_in();
-        assert!(menu.categories.len() >= 5 && menu.products.len() >= 40);
+        assert!(menu.categories.len() == 8 && menu.products.len() == 60);
         let categories: HashSet<_> = menu.categories.iter().map(|category| &category.slug).collect();
         let slugs: HashSet<_> = menu.products.iter().map(|product| &product.slug).collect();
         assert_eq!((categories.len(), slugs.len()), (menu.categories.len(), menu.products.len()), "slugs repeat");
@@ -136,12 +118,5 @@ mod tests {
             assert!(categories.contains(&product.category), "{product:?}");
             assert!(product.price_cents > 0 && !product.name.is_empty(), "{product:?}");
         }
-    }
-
-    #[test]
-    fn ids_are_the_same_everywhere() {
-        assert_eq!(id_of("product", "ribeye"), id_of("product", "ribeye"));
-        assert_ne!(id_of("product", "pizza"), id_of("category", "pizza"));
-        assert_eq!(id_of("product", "ribeye").get_version_num(), 8);
     }
 }

@@ -1,0 +1,2 @@
+DROP TABLE products, categories, app_meta;
+DROP EXTENSION vector;

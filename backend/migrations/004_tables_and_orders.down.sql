@@ -1,0 +1,1 @@
+DROP TABLE order_items, orders, table_sessions, dining_tables;

@@ -1,0 +1,1 @@
+DROP TABLE chatbot_turns, chatbot_sessions, kb_chunks;

@@ -1,0 +1,4 @@
+//! Who may do what.
+
+/// Hashes of passwords.
+pub(crate) mod password;

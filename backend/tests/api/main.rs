@@ -1,0 +1,9 @@
+//! The REST API as a process, against a real database and a real Redis.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod around;
+mod lifecycle;
+mod menu;
+mod schema;
+mod support;

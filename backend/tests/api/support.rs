@@ -1,0 +1,185 @@
+//! The servers that the tests of the REST API need, and a database of its own for each test.
+
+#![expect(clippy::print_stderr, reason = "a database that stays behind is worth a word")]
+
+#[path = "../support/service.rs"]
+mod service;
+
+use std::net::SocketAddr;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+pub(crate) use service::{Service, eventually};
+
+pub(crate) const BACKEND: &str = env!("CARGO_BIN_EXE_backend");
+
+/// Starts the service on a database.
+pub(crate) fn start(servers: &Servers, database: &TestDatabase) -> (Service, Api) {
+    start_with(servers, database, &[])
+}
+
+/// Starts the service on a database, with more variables.
+pub(crate) fn start_with(servers: &Servers, database: &TestDatabase, more: &[(&str, &str)]) -> (Service, Api) {
+    let mut variables = vec![("DATABASE_URL", database.url.as_str()), ("REDIS_URL", servers.redis.as_str())];
+    variables.extend(more);
+    let (service, address) = Service::start(BACKEND, &variables);
+    (service, Api { address, http: reqwest::Client::new() })
+}
+
+/// A client of the service.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
+    pub(crate) http: reqwest::Client,
+}
+
+impl Api {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.http.get(self.url(path)).header(ACCEPT, "application/json").send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    }
+}
+
+/// Expects a problem document.
+pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status.as_u16());
+    assert_eq!(problem["request_id"], id.as_str());
+    problem
+}
+
+/// The real servers that a test needs.
+pub(crate) struct Servers {
+    pub(crate) database: String,
+    pub(crate) redis: String,
+}
+
+impl Servers {
+    /// Finds the servers, or says loudly that the test does not run.
+    pub(crate) fn find() -> Option<Self> {
+        let (database, redis) = (service::server_url("DEVCTL_TEST_DATABASE_URL"), service::redis_url());
+        Some(Self { database: database?, redis: redis? })
+    }
+}
+
+/// A database that lives as long as its test.
+pub(crate) struct TestDatabase {
+    admin: String,
+    name: String,
+    pub(crate) url: String,
+}
+
+impl TestDatabase {
+    /// Makes an empty one.
+    pub(crate) async fn empty(servers: &Servers) -> Self {
+        Self::create(servers, "template1").await
+    }
+
+    /// Makes one with the schema and the demo data, as a copy of one that was filled before.
+    pub(crate) async fn filled(servers: &Servers) -> Self {
+        Self::create(servers, &template(servers).await).await
+    }
+
+    async fn create(servers: &Servers, template: &str) -> Self {
+        let name = format!("test_{}", uuid::Uuid::now_v7().simple());
+        let url = sibling(&servers.database, &name);
+        let admin = servers.database.clone();
+        client(&admin)
+            .await
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
+            .await
+            .expect("a database can be created");
+        Self { admin, name, url }
+    }
+
+    /// A connection to it.
+    pub(crate) async fn client(&self) -> tokio_postgres::Client {
+        client(&self.url).await
+    }
+
+    /// Cuts everyone off and lets nobody in, or lets them in again.
+    pub(crate) async fn allow(&self, allowed: bool) {
+        let name = &self.name;
+        let admin = client(&self.admin).await;
+        admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}")).await.unwrap();
+        if !allowed {
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+            admin.query(cut, &[name]).await.unwrap();
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (admin, statement) = (self.admin.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // The test's own runtime cannot be waited on from here.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { client(&admin).await.batch_execute(&statement).await })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) {
+            eprintln!("left behind: database {}", self.name);
+        }
+    }
+}
+
+/// The URL of another database of the same server.
+fn sibling(url: &str, name: &str) -> String {
+    let (base, options) = url.split_once('?').unwrap_or((url, ""));
+    let (server, _) = base.rsplit_once('/').expect("the URL names a database");
+    if options.is_empty() { format!("{server}/{name}") } else { format!("{server}/{name}?{options}") }
+}
+
+/// The database that others are copies of. It is named after what it is made of, so that a server that outlives a test run
+/// never gives a stale one.
+async fn template(servers: &Servers) -> String {
+    let mut digest = Sha256::new();
+    for folder in ["migrations", "seed", "src/seed"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            digest.update(std::fs::read(file).unwrap());
+        }
+    }
+    let hash = digest.finalize();
+    let name = format!("template_{:016x}", u64::from_be_bytes(hash[..8].try_into().unwrap()));
+    let admin = client(&servers.database).await;
+    // One process makes it, the others wait; the lock goes with the connection.
+    admin.execute("SELECT pg_advisory_lock(hashtext($1))", &[&name]).await.unwrap();
+    let ready = "SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate";
+    if admin.query_opt(ready, &[&name]).await.unwrap().is_none() {
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let (status, lines, stderr) = command(&sibling(&servers.database, &name), &["seed"]);
+        assert!(status.success(), "{lines:#?}\n{stderr}");
+        admin.batch_execute(&format!("ALTER DATABASE {name} IS_TEMPLATE true ALLOW_CONNECTIONS false")).await.unwrap();
+    }
+    name
+}
+
+/// Runs a subcommand on a database: exit status, log lines, standard error.
+pub(crate) fn command(database: &str, arguments: &[&str]) -> (std::process::ExitStatus, Vec<Value>, String) {
+    Service::spawn_with(BACKEND, arguments, &[("DATABASE_URL", database)]).wait()
+}
+
+async fn client(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server answers");
+    tokio::spawn(connection);
+    client
+}
