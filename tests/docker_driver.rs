@@ -723,7 +723,7 @@ mod gone {
 #[cfg(unix)]
 mod shell {
     use super::*;
-    use devctl::driver::docker::ShellSpec;
+    use devctl::driver::docker::{Ended, ShellSpec};
     use std::os::fd::AsFd;
     use std::process::Stdio;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -741,11 +741,11 @@ mod shell {
         let spec = ShellSpec {
             argv: vec!["sh".to_owned(), "-c".to_owned(), env[LINE].clone()],
             env: vec![("SECRET".to_owned(), "s3cret".to_owned())],
-            user: None,
             tty: env.contains_key(TTY),
             input: true,
+            ..ShellSpec::default()
         };
-        let code = docker.shell(container, spec).await.unwrap();
+        let Ended::Code(code) = docker.shell(container, spec).await.unwrap() else { panic!("nobody left it") };
         println!("\nshell ended with {code}");
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Context;
 use crate::advice::Blame;
 use crate::data::shell::{self, Address, InContainer, Target};
-use crate::driver::docker::{self, Docker, ShellSpec};
+use crate::driver::docker::{self, Docker, Ended, ShellSpec};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::Processes;
 use crate::error::Error;
@@ -71,7 +71,12 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             let in_container = async move |command: InContainer| {
                 let InContainer { container, argv, env, tty, input } = command;
                 let engine = engine.ok_or(docker::Error::NotConnected)?;
-                engine.shell(&container, ShellSpec { argv, env, user: None, tty, input }).await
+                let spec = ShellSpec { argv, env, tty, input, ..ShellSpec::default() };
+                engine.shell(&container, spec).await.map(|ended| match ended {
+                    Ended::Code(code) => code,
+                    // Nobody types the keys for it by accident, and psql runs on.
+                    Ended::Left => 0,
+                })
             };
             Ok(shell::run(target, &commands, in_container).await?)
         }

@@ -3,24 +3,37 @@
 //! `spec.rs` is the plain data that others hold; everything else here turns it into calls. What a plan decided is in
 //! [`StartContext::action`]; this room decides nothing but how to word a failure.
 
+mod archive;
 mod connect;
 mod container;
+mod copy;
 mod error;
+mod examine;
 mod fate;
+mod happenings;
 mod image;
 mod leftover;
+mod lifecycle;
 mod network;
 mod observe;
 mod output;
+mod project;
 mod running;
 mod shell;
 mod spec;
 mod usage;
 
+pub use copy::{CopyError, CopyHow};
 pub use error::{Error, when_gone};
+pub use examine::{ContainerImage, Processes, Stats};
+pub use happenings::Happening;
 pub use leftover::TakenDown;
+pub use lifecycle::Condition;
 pub use output::LogRange;
-pub use shell::ShellSpec;
+pub use project::{
+    EngineProject, NeedUntil, Oneoffs, Pick, ProjectContainer, PublishedPort, ServiceNeed, start_levels,
+};
+pub use shell::{Ended, ShellSpec};
 pub use spec::{
     ContainerSpec, ImageSpec, NetworkSpec, Observed, ObservedContainer, PullPolicy, StartSpec, VolumeSpec, stop_levels,
 };
@@ -153,9 +166,14 @@ impl Docker {
         Ok(running::start(self, spec, cx).await?)
     }
 
-    /// Runs a command in a running container with devctl's own terminal or pipes, and answers with its exit code.
-    pub async fn shell(&self, container: &str, spec: ShellSpec) -> Result<i32, Error> {
+    /// Runs a command in a running container with devctl's own terminal or pipes.
+    pub async fn shell(&self, container: &str, spec: ShellSpec) -> Result<Ended, Error> {
         shell::run(self, container, spec).await
+    }
+
+    /// Starts a command in a running container and leaves it to itself.
+    pub async fn shell_detached(&self, container: &str, spec: ShellSpec) -> Result<(), Error> {
+        shell::run_detached(self, container, spec).await
     }
 
     /// Reads the log of a container, by name or id, as far as somebody takes its lines.

@@ -19,12 +19,13 @@ use crate::name::{ProjectName, RunId};
 
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 pub(super) const IMAGE: &str = "com.docker.compose.image";
-const SERVICE: &str = "com.docker.compose.service";
-const NUMBER: &str = "com.docker.compose.container-number";
-const ONEOFF: &str = "com.docker.compose.oneoff";
-const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+pub(super) const SERVICE: &str = "com.docker.compose.service";
+pub(super) const NUMBER: &str = "com.docker.compose.container-number";
+pub(super) const ONEOFF: &str = "com.docker.compose.oneoff";
+pub(super) const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
-const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+pub(super) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+pub(super) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
 /// The label of everything that a run of devctl made.
 pub(super) const RUN: &str = "dev.devctl.run";
@@ -142,7 +143,7 @@ fn listed(summary: ContainerSummary) -> Option<Listed> {
 }
 
 /// Compose renames the old container while it makes the new one: `0123456789ab_shop-db-1`.
-fn is_recreate_temporary(name: &str) -> bool {
+pub(super) fn is_recreate_temporary(name: &str) -> bool {
     name.split_once('_')
         .is_some_and(|(id, _)| id.len() == 12 && id.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)))
 }

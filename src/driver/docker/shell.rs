@@ -1,4 +1,4 @@
-//! A command in a container with devctl's own terminal or pipes: `db shell`.
+//! A command in a container with devctl's own terminal or pipes: `exec`, `db shell`.
 //!
 //! With a terminal, every key goes to the command and its screen is as large as ours; the terminal is given back as it
 //! was, however this ends. With pipes, the end of our input is the end of the command's.
@@ -12,6 +12,7 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::Docker;
 use super::error::Error;
@@ -38,23 +39,55 @@ pub struct ShellSpec {
     pub tty: bool,
     /// Whether devctl's input goes to the command. Without it nothing is read, so that a loop's input stays whole.
     pub input: bool,
+    /// The folder to run it in; the container's own where `None`.
+    pub workdir: Option<String>,
+    /// Whether it gets all rights over the machine.
+    pub privileged: bool,
+    /// Whether Ctrl+P Ctrl+Q leaves the command running and gives the terminal back.
+    pub can_detach: bool,
 }
 
-pub(super) async fn run(docker: &Docker, container: &str, spec: ShellSpec) -> Result<i32, Error> {
-    let ShellSpec { argv, env, user, tty, input } = spec;
-    let client = docker.client();
-    let config = ExecConfig {
-        attach_stdin: Some(input),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        detach_keys: Some(DETACH_KEYS.to_owned()),
+/// How a command in a container ended, for whoever started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code, or its terminal was taken away by a signal: 128 and its number.
+    Code(i32),
+    /// It runs on: its user left it.
+    Left,
+}
+
+/// What the engine is told of a command.
+fn config(spec: ShellSpec, attached: bool) -> ExecConfig {
+    let ShellSpec { argv, env, user, tty, input, workdir, privileged, can_detach } = spec;
+    ExecConfig {
+        attach_stdin: Some(attached && input),
+        attach_stdout: Some(attached),
+        attach_stderr: Some(attached),
+        detach_keys: (attached && !can_detach).then(|| DETACH_KEYS.to_owned()),
         tty: Some(tty),
         env: Some(env.into_iter().map(|(key, value)| format!("{key}={value}")).collect()),
         cmd: Some(argv),
         user,
-        ..ExecConfig::default()
-    };
-    let made = client.create_exec(container, config).await.map_err(|e| explain_exec(container, e))?;
+        working_dir: workdir,
+        privileged: Some(privileged),
+        console_size: None,
+    }
+}
+
+/// Starts a command in a container and leaves it to itself.
+pub(super) async fn run_detached(docker: &Docker, container: &str, spec: ShellSpec) -> Result<(), Error> {
+    let client = docker.client();
+    let tty = spec.tty;
+    let made = client.create_exec(container, config(spec, false)).await.map_err(|e| explain_exec(container, e))?;
+    let options = StartExecOptions { detach: true, tty, output_capacity: None };
+    client.start_exec(&made.id, Some(options)).await.map_err(|e| explain_exec(container, e))?;
+    Ok(())
+}
+
+pub(super) async fn run(docker: &Docker, container: &str, spec: ShellSpec) -> Result<Ended, Error> {
+    let client = docker.client();
+    let ShellSpec { tty, input, can_detach, .. } = spec;
+    let made = client.create_exec(container, config(spec, true)).await.map_err(|e| explain_exec(container, e))?;
 
     // Held to the end of this function, whichever way it is left.
     let _raw = if tty { Some(RawMode::enter().map_err(|source| Error::Terminal { source })?) } else { None };
@@ -65,30 +98,41 @@ pub(super) async fn run(docker: &Docker, container: &str, spec: ShellSpec) -> Re
     let options = StartExecOptions { detach: false, tty, output_capacity: Some(64 * 1024) };
     let started = client.start_exec(&made.id, Some(options)).await.map_err(|e| explain_exec(container, e))?;
     let StartExecResults::Attached { output, input: sink } = started else {
-        return exec_code(docker, container, &made.id).await;
+        return Ok(Ended::Code(exec_code(docker, container, &made.id).await?));
     };
 
+    let (typed, has_left) = watch::channel(false);
+    let typed = (tty && can_detach).then_some(typed);
+    let resize = async |width, height| client.resize_exec(&made.id, ResizeExecOptions { height, width }).await.is_ok();
     let shown = tokio::select! {
         shown = show(output) => shown,
-        never = feed(input, sink) => match never {},
-        never = resize(client, &made.id, changes) => match never {},
-        signal = next_ending(ending.as_mut()) => return Ok(128 + signal),
+        never = feed(input, sink, typed.as_ref()) => match never {},
+        never = follow_size(changes, resize) => match never {},
+        signal = next_ending(ending.as_mut()) => return Ok(Ended::Code(128 + signal)),
     };
     match shown {
-        Ok(()) => exec_code(docker, container, &made.id).await,
+        // The engine ends the output where it sees the keys, and says nothing of it.
+        Ok(()) if *has_left.borrow() && runs(docker, container, &made.id).await? => Ok(Ended::Left),
+        Ok(()) => Ok(Ended::Code(exec_code(docker, container, &made.id).await?)),
         Err(Shown::Engine(error)) => Err(explain_exec(container, error)),
-        Err(Shown::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
+        Err(Shown::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Code(BROKEN_PIPE)),
         Err(Shown::Output(source)) => Err(Error::Terminal { source }),
     }
 }
 
+/// Whether a command still runs.
+async fn runs(docker: &Docker, container: &str, exec: &str) -> Result<bool, Error> {
+    let seen = docker.client().inspect_exec(exec).await.map_err(|e| explain_exec(container, e))?;
+    Ok(seen.running == Some(true))
+}
+
 /// Why showing the output ended early.
-enum Shown {
+pub(super) enum Shown {
     Engine(Call),
     Output(io::Error),
 }
 
-async fn show(mut output: impl Stream<Item = Result<LogOutput, Call>> + Unpin) -> Result<(), Shown> {
+pub(super) async fn show(mut output: impl Stream<Item = Result<LogOutput, Call>> + Unpin) -> Result<(), Shown> {
     let mut stdout = tokio::io::stdout();
     let mut stderr = tokio::io::stderr();
     while let Some(chunk) = output.next().await {
@@ -110,10 +154,22 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
 
 /// Copies our input, and ends the command's where ours ends. Runs beside [`show`] and never instead of it: a command
 /// that waits for its output to be read does not read its input.
-async fn feed(wanted: bool, mut sink: impl AsyncWrite + Unpin) -> Infallible {
+///
+/// `left` is told once the keys were typed that leave a command to itself.
+pub(super) async fn feed(
+    wanted: bool,
+    mut sink: impl AsyncWrite + Unpin,
+    left: Option<&watch::Sender<bool>>,
+) -> Infallible {
     if wanted {
         let mut input = Input::open();
+        let mut keys = LeaveKeys::default();
         while let Some(bytes) = input.next().await {
+            if let Some(left) = left
+                && keys.are_in(&bytes)
+            {
+                left.send_replace(true);
+            }
             if write(&mut sink, &bytes).await.is_err() {
                 // The command has closed its input; its output goes on.
                 break;
@@ -125,14 +181,36 @@ async fn feed(wanted: bool, mut sink: impl AsyncWrite + Unpin) -> Infallible {
     std::future::pending().await
 }
 
-/// Gives the command's screen the size of ours, now and whenever it changes.
-async fn resize(client: &bollard::Docker, exec: &str, changes: Option<WindowChanges>) -> Infallible {
+/// Ctrl+P Ctrl+Q, which may come in two reads.
+#[derive(Default)]
+struct LeaveKeys {
+    half: bool,
+}
+
+impl LeaveKeys {
+    fn are_in(&mut self, bytes: &[u8]) -> bool {
+        const CTRL_P: u8 = 0x10;
+        const CTRL_Q: u8 = 0x11;
+        let mut whole = false;
+        for byte in bytes {
+            whole |= self.half && *byte == CTRL_Q;
+            self.half = *byte == CTRL_P;
+        }
+        whole
+    }
+}
+
+/// Gives a screen in a container the size of ours, now and whenever it changes.
+pub(super) async fn follow_size(
+    changes: Option<WindowChanges>,
+    mut resize: impl AsyncFnMut(u16, u16) -> bool,
+) -> Infallible {
     if let Some(mut changes) = changes {
         loop {
             if let Some((width, height)) = terminal::size() {
                 // The engine refuses until the command's process is there, so the first sizes are sent again.
                 for _ in 0..5 {
-                    if client.resize_exec(exec, ResizeExecOptions { height, width }).await.is_ok() {
+                    if resize(width, height).await {
                         break;
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -144,9 +222,29 @@ async fn resize(client: &bollard::Docker, exec: &str, changes: Option<WindowChan
     std::future::pending().await
 }
 
-async fn next_ending(ending: Option<&mut Ending>) -> i32 {
+pub(super) async fn next_ending(ending: Option<&mut Ending>) -> i32 {
     match ending {
         Some(ending) => ending.next().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LeaveKeys;
+
+    #[test]
+    fn the_keys_that_leave_are_seen_across_reads_and_nowhere_else() {
+        for (reads, expected) in [
+            (&[&b"\x10\x11"[..]][..], true),
+            (&[b"ls\x10", b"\x11"], true),
+            (&[b"\x10\x10\x11"], true),
+            (&[b"\x10", b"x\x11"], false),
+            (&[b"\x11\x10"], false),
+            (&[b""], false),
+        ] {
+            let mut keys = LeaveKeys::default();
+            assert_eq!(reads.iter().any(|read| keys.are_in(read)), expected, "{reads:?}");
+        }
     }
 }

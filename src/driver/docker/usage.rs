@@ -32,7 +32,7 @@ pub(super) async fn of(docker: &Docker, name: &str) -> Result<ContainerUsage, Er
 }
 
 /// The kernel's two generations of control groups have two names for what can be given back at once.
-fn used(memory: ContainerMemoryStats) -> u64 {
+pub(super) fn used(memory: ContainerMemoryStats) -> u64 {
     let details = memory.stats.unwrap_or_default();
     let spare = details.get("total_inactive_file").or_else(|| details.get("inactive_file")).copied();
     memory.usage.unwrap_or_default().saturating_sub(spare.unwrap_or_default())
