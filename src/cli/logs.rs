@@ -1,7 +1,7 @@
 //! `devctl logs`.
 
 mod containers;
-mod moment;
+pub(super) mod moment;
 
 use std::fmt::Write as _;
 use std::path::Path;

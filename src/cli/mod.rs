@@ -4,28 +4,44 @@
 //! gets plain settings.
 
 mod attach;
+mod by_hand;
 mod change;
+mod columns;
 mod completions;
 mod config;
+mod containers;
+mod cp;
 mod db;
 mod down;
+mod drift;
 mod duration;
+mod events;
+mod exec;
 mod follow;
 mod guard;
+mod images;
 mod kill;
 mod last_run;
 mod logs;
+mod ls;
 mod output;
+mod pause;
+mod port;
 mod ps;
 mod reload;
 mod restart;
+mod rm;
 mod scale;
 mod start;
 mod stats;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod top;
 mod up;
+mod usage;
+mod version;
+mod volumes;
 mod wait;
 mod why;
 
@@ -95,6 +111,7 @@ enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Kill(kill::Args),
+    Rm(rm::Args),
     Scale(scale::Args),
     Reload(reload::Args),
     Wait(wait::Args),
@@ -102,9 +119,21 @@ enum Command {
     Ps(ps::Args),
     Why(why::Args),
     Logs(logs::Args),
+    Exec(exec::Args),
+    Cp(cp::Args),
+    Pause(pause::Args),
+    Unpause(pause::UnpauseArgs),
+    Port(port::Args),
+    Top(top::Args),
+    Images(images::Args),
+    Volumes(volumes::Args),
+    Stats(usage::Args),
+    Events(events::Args),
+    Ls(ls::Args),
     Db(db::Args),
     Config(config::Args),
     Completions(completions::Args),
+    Version(version::Args),
     #[command(name = crate::driver::guardian::COMMAND, hide = true)]
     Guard(guard::Args),
 }
@@ -204,6 +233,7 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Stop(args) => block_on(stop::run(args.settings(), context)),
         Command::Restart(args) => block_on(restart::run(args.settings(), context)),
         Command::Kill(args) => block_on(kill::run(args.settings(), context)),
+        Command::Rm(args) => block_on(rm::run(args.settings(), context)),
         Command::Scale(args) => block_on(scale::run(args.settings(), context)),
         Command::Reload(args) => block_on(reload::run(args.settings(), context)),
         Command::Wait(args) => block_on(wait::run(args.settings(), context)),
@@ -211,6 +241,18 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Ps(args) => block_on(ps::run(args.settings(), context)),
         Command::Why(args) => block_on(why::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),
+        Command::Version(args) => version::run(args.settings(), &context),
+        Command::Exec(args) => block_on(exec::run(args.settings(), context)),
+        Command::Cp(args) => block_on(cp::run(args.settings(), context)),
+        Command::Pause(args) => block_on(pause::run(args.settings(), context)),
+        Command::Unpause(args) => block_on(pause::run(args.settings(), context)),
+        Command::Port(args) => block_on(port::run(args.settings(), context)),
+        Command::Top(args) => block_on(top::run(args.settings(), context)),
+        Command::Images(args) => block_on(images::run(args.settings(), context)),
+        Command::Volumes(args) => block_on(volumes::run(args.settings(), context)),
+        Command::Stats(args) => block_on(usage::run(args.settings(), context)),
+        Command::Events(args) => block_on(events::run(args.settings(), context)),
+        Command::Ls(args) => block_on(ls::run(args.settings(), context)),
         Command::Db(args) => block_on(db::run(args.settings(), context)),
     }
 }

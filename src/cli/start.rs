@@ -1,10 +1,14 @@
 //! `devctl start`.
 
+use super::by_hand::{self, Runner};
 use super::{Context, change};
 use crate::error::Error;
 use crate::name::ServiceName;
 
-/// Start services of the running stack that do not run, and what they need
+/// Start services that do not run, and what they need
+///
+/// Where a devctl runs the stack, it starts them and this waits until they are ready. Where none does, containers that
+/// are there are started, whoever made them.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -38,7 +42,12 @@ impl Args {
 
 /// Starts services and waits until they are ready.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
-    let (client, before) = change::connect(&context).await?;
-    let reply = client.start(&settings.services).await?;
-    change::see_through(&client, &before, reply, None, settings.format, &context).await
+    let Settings { services, format } = settings;
+    match by_hand::runner(&context, format).await? {
+        Runner::Supervisor(client, before) => {
+            let reply = client.start(&services).await?;
+            change::see_through(&client, &before, reply, None, format, &context).await
+        }
+        Runner::Hand(hand) => hand.start(&by_hand::names(&services)).await,
+    }
 }

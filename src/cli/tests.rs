@@ -85,7 +85,6 @@ fn contradictions_and_mistakes_are_usage_errors() {
         "devctl up --timeout soon",
         "devctl up --timeout 0",
         "devctl up '../etc'",
-        "devctl kill",
         "devctl kill -s SIGFOO api",
         "devctl scale",
         "devctl scale api",
@@ -170,21 +169,35 @@ fn the_commands_for_what_runs_take_theirs() {
     }
     match parse("devctl stop --format json") {
         Command::Stop(args) => {
-            assert_eq!(args.settings(), stop::Settings { services: vec![], format: change::Format::Json });
+            assert_eq!(
+                args.settings(),
+                stop::Settings { services: vec![], timeout: None, format: change::Format::Json }
+            );
         }
         command => panic!("{command:?}"),
     }
     match parse("devctl restart -b api db") {
         Command::Restart(args) => assert_eq!(
             args.settings(),
-            restart::Settings { services: services(), build: true, format: change::Format::Text }
+            restart::Settings {
+                services: services(),
+                build: true,
+                no_deps: false,
+                timeout: None,
+                format: change::Format::Text
+            }
         ),
         command => panic!("{command:?}"),
     }
     match parse("devctl kill -s usr1 api db") {
         Command::Kill(args) => assert_eq!(
             args.settings(),
-            kill::Settings { services: services(), signal: "SIGUSR1".parse().unwrap(), format: change::Format::Text }
+            kill::Settings {
+                services: services(),
+                signal: "SIGUSR1".parse().unwrap(),
+                remove_orphans: false,
+                format: change::Format::Text
+            }
         ),
         command => panic!("{command:?}"),
     }

@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp, Zoned};
 use crate::os::clock;
 
 /// Parses a moment; what is relative counts from now.
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<Timestamp, String> {
     at(text, &clock::local()).ok_or_else(|| {
         "expected how long ago, such as `10m` or `2h30m`, or a date and time, such as `2026-11-20T08:00:00Z`, \
          `2026-11-20 08:00` or `08:00`"
