@@ -3,6 +3,8 @@
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "this is test code, helpers among it")]
 
 mod engine;
+#[path = "support/ports.rs"]
+mod ports;
 
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use devctl::driver::docker::{Docker, Error, ImageSpec, PublishedBy, PullPolicy, 
 use devctl::driver::{DriverError, Health, Listener};
 use devctl::event::{Action, Exit, Handle};
 use devctl::logs::Stream;
-use engine::{IMAGE, Lab, engines, free_port};
+use engine::{IMAGE, Lab, engines};
+use ports::free_port;
 
 fn docker_error(error: DriverError) -> Error {
     match error {

@@ -1,8 +1,11 @@
 //! The embedded servers, run for real: PostgreSQL with pgvector and Redis without Docker.
 
+#[path = "support/ports.rs"]
+mod ports;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +18,7 @@ use devctl::event::{Action, Exit, Handle, Progress};
 use devctl::logs::Hub;
 use devctl::name::{NodeId, RunId, ServiceName};
 use devctl::probe::{self, Verdict};
+use ports::free_port;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -143,9 +147,9 @@ impl Live {
             logs: self.hub.clone(),
             since: None,
         };
-        tokio::time::timeout(Duration::from_mins(1), probe::until_ready(spec, &context, |_| {}))
-            .await
-            .expect("a final answer within a minute")
+        let answer = tokio::time::timeout(Duration::from_mins(2), probe::until_ready(spec, &context, |_| {})).await;
+        let log = || self.hub.tail(&self.service, 100).into_iter().map(|line| line.text + "\n").collect::<String>();
+        answer.unwrap_or_else(|_| panic!("no final answer within two minutes; its log:\n{}", log()))
     }
 
     async fn stop(self) -> Exit {
@@ -166,11 +170,6 @@ fn probe_of(spec: &Spec) -> probe::Spec {
         },
         Server::Redis { .. } => probe::Spec::Redis { host, port: spec.port, password: None },
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((HERE, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// Lets every user in: root's servers run as somebody else.

@@ -116,7 +116,7 @@ fn a_killed_supervisor_leaves_none_of_four_kinds_of_children() {
 #[test]
 fn a_guardian_ends_with_an_ordinary_run_and_is_no_part_of_it() {
     let project = four();
-    let (devctl, run) = up(&project);
+    let (mut devctl, run) = up(&project);
     let guardian = devctl.guardian();
     for ignored in [Kill::Int, Kill::Term, Kill::Hup, Kill::Quit] {
         assert!(process::signal(guardian, ignored));
@@ -124,6 +124,8 @@ fn a_guardian_ends_with_an_ordinary_run_and_is_no_part_of_it() {
     assert!(processes_of_run(&run).iter().all(|process| process.pid.unsigned_abs() != guardian.pid));
     assert_ne!(process::look(guardian.pid).map(|p| p.session), process::look(devctl.pid()).map(|p| p.session));
     devctl.signal(Signal::SIGTERM);
+    devctl.wait_node("stopped", "plain");
+    // The one that ignores the first is not waited for.
     devctl.signal(Signal::SIGTERM);
     let finished = devctl.wait_exit().expect_code(0);
     assert_eq!(finished.clean_receipt()["processes"], 4, "{}", finished.told());

@@ -309,8 +309,3 @@ async fn clear(raw: &bollard::Docker, label: String) {
         }
     }
 }
-
-/// A port that nobody listens on now.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}

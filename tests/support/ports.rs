@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const FIRST: u16 = 20_000;
@@ -38,6 +39,15 @@ impl Port {
     pub(crate) fn number(&self) -> u16 {
         self.number
     }
+}
+
+/// A port that is this process's own until it ends: for tests that use the library, and whose servers come and go.
+pub(crate) fn free_port() -> u16 {
+    static HELD: Mutex<Vec<Port>> = Mutex::new(Vec::new());
+    let port = Port::reserve();
+    let number = port.number();
+    HELD.lock().expect("nobody panics with it").push(port);
+    number
 }
 
 /// Whether nobody listens on the port, on any address.
