@@ -183,12 +183,13 @@ fn read_file_object(
     let external = read_external(table, &mut name, context);
     let environment = table.text("environment");
     let value = environment.as_deref().and_then(|variable| (context.lookup)(variable));
+    let content = table.text("content");
     let object = FileObject {
         place: reader.place(entry.key_mark),
         name,
         file: table.text("file").map(|file| paths.file(&file)),
         environment,
-        content: table.text("content"),
+        content,
         external,
         labels: table.map("labels"),
         driver: table.text("driver"),

@@ -48,9 +48,6 @@ const KEYS: &[&str] = &[
     "platform",
     "pull_policy",
     "expose",
-];
-/// What Compose has and devctl has not. `env_file`, `label_file` and `extends` are carried out before anything is read.
-const KEYS_LATER: &[&str] = &[
     "annotations",
     "attach",
     "blkio_config",
@@ -103,13 +100,9 @@ const KEYS_LATER: &[&str] = &[
     "userns_mode",
     "uts",
     "volumes_from",
-    "env_file",
-    "extends",
-    "label_file",
-    "models",
-    "pre_start",
-    "use_api_socket",
 ];
+/// What Compose has and devctl has not. `env_file`, `label_file` and `extends` are carried out before anything is read.
+const KEYS_LATER: &[&str] = &["env_file", "extends", "label_file", "models", "pre_start", "use_api_socket"];
 /// What Compose reads and makes no use of.
 const IGNORED_KEYS: &[&str] = &["pull_refresh_after"];
 
@@ -188,7 +181,7 @@ pub(super) fn read(
         logging: table.read("logging", read_logging),
         mem_limit: table.bytes("mem_limit"),
         mem_reservation: table.bytes("mem_reservation"),
-        memswap_limit: table.bytes("memswap_limit"),
+        memswap_limit: table.bytes_or_unlimited("memswap_limit"),
         mem_swappiness: table.bytes("mem_swappiness"),
         mac_address: table.text("mac_address"),
         network_mode: table.text("network_mode"),

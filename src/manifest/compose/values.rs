@@ -108,6 +108,15 @@ impl Table<'_, '_> {
         Bytes(self.read(key, Reader::size).unwrap_or_default())
     }
 
+    /// A size or -1, which stands for no limit; 0 where nothing is said.
+    pub(super) fn bytes_or_unlimited(self, key: &str) -> Bytes {
+        match self.get(key).map(|node| &node.kind) {
+            Some(Kind::Int(-1)) => Bytes(-1),
+            Some(Kind::Str(text)) if text == "-1" => Bytes(-1),
+            Some(_) | None => self.bytes(key),
+        }
+    }
+
     /// Texts, none where nothing is said.
     pub(super) fn texts(self, key: &str) -> Vec<String> {
         self.read(key, Reader::strings).unwrap_or_default()

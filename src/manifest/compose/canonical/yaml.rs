@@ -91,7 +91,7 @@ fn float(out: &mut String, shortest: &str, scientific: &str, n: f64) {
     } else if n.is_infinite() {
         out.push_str(if n > 0.0 { ".inf" } else { "-.inf" });
     } else {
-        out.push_str(&exponent_form(shortest, scientific, n.abs(), 1e21));
+        out.push_str(&exponent_form(shortest, scientific, n.abs(), 1e6));
     }
 }
 
