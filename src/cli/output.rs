@@ -17,6 +17,11 @@ pub(super) fn print(text: &str, color: ColorChoice) -> Result<Printed, Error> {
     }
 }
 
+/// Prints text on standard output to the byte: nothing that looks like a colour is taken out of it.
+pub(super) fn print_data(text: &str) -> Result<Printed, Error> {
+    print(text, ColorChoice::AlwaysAnsi)
+}
+
 /// Whether anybody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Printed {

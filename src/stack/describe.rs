@@ -1,4 +1,4 @@
-//! The resolved stack as plain JSON, for `devctl config`. Secrets are masked here, before anybody can print them.
+//! The resolved stack as plain JSON, for `devctl config --stack`. Secrets are masked here, before anybody can print them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -29,8 +29,9 @@ impl Looker<'_> {
             }
             Meaning::File(file) => {
                 let what = file.map_or_else(|| "a file that it needs".to_owned(), |file| format!("`{file}`"));
-                Cause::new(Kind::MissingFile, name, format!("{what} is not there"))
-                    .hint(format!("relative paths begin at the `dir` of [services.{name}]: `devctl config` shows it"))
+                Cause::new(Kind::MissingFile, name, format!("{what} is not there")).hint(format!(
+                    "relative paths begin at the `dir` of [services.{name}]: `devctl config --stack` shows it"
+                ))
             }
             Meaning::Permission => {
                 let low = record.ports.iter().find(|port| **port < 1024);
@@ -43,18 +44,18 @@ impl Looker<'_> {
             Meaning::Password(user) => {
                 let who = user.map(|user| format!(" of `{user}`")).unwrap_or_default();
                 Cause::new(Kind::WrongPassword, name, format!("the password{who} is wrong"))
-                    .hint("compare what both sides were given: `devctl config`".to_owned())
+                    .hint("compare what both sides were given: `devctl config --stack`".to_owned())
                     .hint("a database keeps the password that it was made with; `devctl down -v` deletes it with its data".to_owned())
             }
             Meaning::Database(database) => {
                 Cause::new(Kind::MissingDatabase, name, format!("there is no database `{database}`"))
                     .hint(format!("create it: `devctl db shell -c 'CREATE DATABASE \"{database}\"'`"))
-                    .hint("or correct its name where the service is told: `devctl config`".to_owned())
+                    .hint("or correct its name where the service is told: `devctl config --stack`".to_owned())
             }
             Meaning::Role(role) => {
                 Cause::new(Kind::MissingDatabase, name, format!("the database has no user `{role}`"))
                     .hint(format!("create it: `devctl db shell -c 'CREATE ROLE \"{role}\" LOGIN'`"))
-                    .hint("or correct its name where the service is told: `devctl config`".to_owned())
+                    .hint("or correct its name where the service is told: `devctl config --stack`".to_owned())
             }
             Meaning::Table(table) => {
                 Cause::new(Kind::MissingDatabase, name, format!("the database has no table `{table}`"))
@@ -65,7 +66,7 @@ impl Looker<'_> {
             Meaning::Variable(variable) => {
                 Cause::new(Kind::MissingVariable, name, format!("`{variable}` is not set, or not as it should be"))
                     .hint(format!("set it in `.env`, or under [services.{name}]: env = {{ {variable} = \"…\" }}"))
-                    .hint("see what it is given: `devctl config`".to_owned())
+                    .hint("see what it is given: `devctl config --stack`".to_owned())
             }
             Meaning::Host(host) => self.host(name, &host),
         };
@@ -83,7 +84,7 @@ impl Looker<'_> {
                     .hint(format!("use the host `127.0.0.1`{port}, in what [services.{name}] is told"))
             }
             None => Cause::new(Kind::UnknownHost, name, "a host's name is not known".to_owned())
-                .hint("see what the service is told: `devctl config`".to_owned()),
+                .hint("see what the service is told: `devctl config --stack`".to_owned()),
         }
     }
 
@@ -152,7 +153,9 @@ impl Looker<'_> {
             };
             let mut cause = Cause::new(Kind::Refused, name, summary);
             cause.evidence.push(quote.clone());
-            return cause.hint("see which addresses it is told: `devctl config`".to_owned()).hint(see_log(name));
+            return cause
+                .hint("see which addresses it is told: `devctl config --stack`".to_owned())
+                .hint(see_log(name));
         };
         let phase = state.phase.as_str();
         let mut cause = Cause::new(Kind::Refused, name, format!("{other} did not take its connection on {place}"));

@@ -15,9 +15,9 @@ mod mount;
 mod network;
 mod port;
 mod scalar;
+mod selection;
 mod service;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -35,6 +35,7 @@ pub use mount::{BindOptions, ImageOptions, Mount, MountKind, TmpfsOptions, Volum
 pub use network::{Attachment, Endpoint, Ipam, IpamPool, Network, Volume};
 pub use port::{Port, Published};
 pub use scalar::{Bytes, Extensions, FileMode, Hosts};
+pub use selection::{Selected, SelectionError};
 pub use service::{Container, CredentialSpec, Logging, Provider, Ulimit};
 
 use super::canonical::{Form, HashDialect, Value};
@@ -90,45 +91,6 @@ impl Compose {
         let mut volume = self.volumes.get(key).cloned().unwrap_or_default();
         volume.name = Some(resource_name(project, key, volume.name.as_deref(), volume.external));
         volume
-    }
-
-    /// The model of the whole project, as `docker compose config` shows it, of those services that `wanted` lets through.
-    pub fn canonical(&self, project: &str, form: Form, wanted: impl Fn(&Container) -> bool) -> Value {
-        let mut top = vec![("name".to_owned(), Value::Text(project.to_owned()))];
-        let services: BTreeMap<&str, &Container> = self
-            .services
-            .iter()
-            .filter(|(_, service)| wanted(service))
-            .map(|(name, service)| (name.as_str(), service))
-            .collect();
-        let uses_default = services.values().any(|service| service.networks.contains_key("default"));
-        top.push(("services".to_owned(), Value::of(&services, form)));
-        let mut section = |name: &str, value: Value| {
-            if value != Value::Map(Vec::new()) {
-                top.push((name.to_owned(), value));
-            }
-        };
-        let mut keys: Vec<&str> = self.networks.keys().map(String::as_str).collect();
-        if uses_default && !keys.contains(&"default") {
-            keys.push("default");
-        }
-        let networks: BTreeMap<&str, Network> = keys.into_iter().map(|key| (key, self.network(project, key))).collect();
-        section("networks", Value::of(&networks, form));
-        let volumes: BTreeMap<&str, Volume> =
-            self.volumes.keys().map(|key| (key.as_str(), self.volume(project, key))).collect();
-        section("volumes", Value::of(&volumes, form));
-        for (name, objects) in [("secrets", &self.secrets), ("configs", &self.configs)] {
-            let named: BTreeMap<&str, FileObject> =
-                objects.iter().map(|(key, object)| (key.as_str(), object.named(project, key))).collect();
-            section(name, Value::of(&named, form));
-        }
-        let Value::Map(extensions) = Value::of(&self.extensions, form) else { return Value::Map(top) };
-        top.extend(extensions);
-        if matches!(form, Form::Json(_)) {
-            // Of the top level alone, Go makes a map for JSON.
-            top.sort_by(|a, b| a.0.cmp(&b.0));
-        }
-        Value::Map(top)
     }
 }
 
