@@ -1,11 +1,18 @@
 //! Compose's interpolation: `$V`, `${V}`, `${V:-default}`, `${V-default}`, `${V:?error}`, `${V?error}`, `${V:+other}`,
 //! `${V+other}`, nested, and `$$` for a dollar. Pure: where values come from is the caller's business.
 
+use std::cell::Cell;
+
 use super::node::{Kind, Node};
+use super::problem::Problem;
 use super::reader::Reader;
+use super::source::Mark;
 
 /// How deep defaults may hold further variables; a file beyond that is an attack or a mistake.
 const MAX_DEPTH: usize = 32;
+
+/// How long a text may become. A text can hold one variable a million times.
+const MAX_LEN: usize = 4 << 20;
 
 /// Why a text could not be interpolated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +28,9 @@ pub(super) enum Error {
         /// The file's own words.
         message: String,
     },
+    /// What the variables hold is more than any value of these files can be.
+    #[error("with its variables in place, this is longer than {} MiB", MAX_LEN >> 20)]
+    TooLong,
 }
 
 /// A source of variables.
@@ -67,6 +77,7 @@ fn expand(text: &str, lookup: &Lookup<'_>, unset: &mut Vec<String>, depth: usize
                 }
             }
             rest = &braced[end + 1..];
+            check_length(&out)?;
         } else {
             let name_len = name_length(after);
             if name_len == 0 {
@@ -79,10 +90,15 @@ fn expand(text: &str, lookup: &Lookup<'_>, unset: &mut Vec<String>, depth: usize
                 }
             }
             rest = &after[name_len..];
+            check_length(&out)?;
         }
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn check_length(out: &str) -> Result<(), Error> {
+    if out.len() > MAX_LEN { Err(Error::TooLong) } else { Ok(()) }
 }
 
 enum Operator {
@@ -139,46 +155,70 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-/// Interpolates every string of a tree, in place. Keys stay as they are, as they do in Compose.
-pub(super) fn interpolate_tree(
-    reader: Reader<'_>,
-    node: &mut Node,
-    lookup: &Lookup<'_>,
-    warn: &mut dyn FnMut(super::problem::Problem),
-) {
-    match &mut node.kind {
-        Kind::Str(text) if text.contains('$') => {
-            let mut unset = Vec::new();
-            match interpolate(text, lookup, &mut unset) {
-                Ok(value) => *text = value,
-                Err(error) => {
-                    let help = match &error {
-                        Error::Invalid(_) => "write `$$` for a dollar sign".to_owned(),
-                        Error::Required { name, .. } => {
-                            format!("set `{name}` in the shell or in the file `.env` beside devctl.toml")
-                        }
-                    };
-                    reader.fail_with(node.mark, error.to_string(), help);
+/// Interpolates trees, in place. One of these serves all files of a project, as what they come to is bounded together.
+pub(super) struct Interpolation<'a> {
+    pub(super) reader: Reader<'a>,
+    /// Is told what is no mistake and still worth a look: variables that are set nowhere.
+    pub(super) warn: &'a dyn Fn(Problem),
+    /// How much text came out of it so far.
+    pub(super) total: Cell<usize>,
+}
+
+/// How much text all values with variables in them may come to.
+const MAX_TOTAL: usize = 64 << 20;
+
+impl Interpolation<'_> {
+    /// Interpolates every string of a tree. Keys stay as they are, as they do in Compose.
+    pub(super) fn tree(&self, node: &mut Node, lookup: &Lookup<'_>) {
+        match &mut node.kind {
+            Kind::Str(text) if text.contains('$') => {
+                if let Some(value) = self.text(text, node.mark, lookup) {
+                    *text = value;
                 }
             }
-            for name in unset {
-                let message = format!("the variable `{name}` is not set; nothing stands in its place");
-                warn(reader.place(node.mark).problem(message).with_help(format!(
+            Kind::List(items) => items.iter_mut().for_each(|item| self.tree(item, lookup)),
+            Kind::Map(entries) => entries.iter_mut().for_each(|entry| self.tree(&mut entry.value, lookup)),
+            Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) | Kind::Datetime => {}
+        }
+    }
+
+    /// Interpolates one text that stands at `mark`. `None` where it has a mistake, which is told.
+    pub(super) fn text(&self, text: &str, mark: Mark, lookup: &Lookup<'_>) -> Option<String> {
+        if self.total.get() > MAX_TOTAL {
+            return None;
+        }
+        let mut unset = Vec::new();
+        let value = interpolate(text, lookup, &mut unset);
+        for name in unset {
+            let message = format!("the variable `{name}` is not set; nothing stands in its place");
+            (self.warn)(
+                self.reader.place(mark).problem(message).with_help(format!(
                     "set `{name}` in the shell or in `.env`, or give it a default: `${{{name}:-…}}`"
-                )));
+                )),
+            );
+        }
+        match value {
+            Ok(value) => {
+                self.total.set(self.total.get() + value.len());
+                if self.total.get() > MAX_TOTAL {
+                    let message = format!("the values of all files come to more than {} MiB here", MAX_TOTAL >> 20);
+                    self.reader.fail_with(mark, message, "see what the variables in them hold");
+                    return None;
+                }
+                Some(value)
+            }
+            Err(error) => {
+                let help = match &error {
+                    Error::Invalid(_) => "write `$$` for a dollar sign".to_owned(),
+                    Error::Required { name, .. } => {
+                        format!("set `{name}` in the shell or in the project's file `.env`")
+                    }
+                    Error::TooLong => "see what the variables in it hold".to_owned(),
+                };
+                self.reader.fail_with(mark, error.to_string(), help);
+                None
             }
         }
-        Kind::List(items) => {
-            for item in items {
-                interpolate_tree(reader, item, lookup, warn);
-            }
-        }
-        Kind::Map(entries) => {
-            for entry in entries {
-                interpolate_tree(reader, &mut entry.value, lookup, warn);
-            }
-        }
-        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) | Kind::Datetime => {}
     }
 }
 

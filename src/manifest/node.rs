@@ -1,5 +1,7 @@
 //! The tree that TOML and YAML are read into: values, each with its place. What the values mean is for the readers.
 
+use std::collections::HashMap;
+
 use super::source::Mark;
 
 /// A value and where it was written.
@@ -59,6 +61,93 @@ impl Node {
             Kind::Int(value) => Some(value.to_string()),
             Kind::Float(value) => Some(go_float(*value)),
             Kind::Null | Kind::Datetime | Kind::List(_) | Kind::Map(_) => None,
+        }
+    }
+}
+
+impl Node {
+    /// A node that nobody wrote as it is, with the place of what it was made of.
+    pub(super) fn text(text: impl Into<String>, mark: Mark) -> Self {
+        Self { kind: Kind::Str(text.into()), mark }
+    }
+
+    /// The text of a string.
+    pub(super) fn as_str(&self) -> Option<&str> {
+        if let Kind::Str(text) = &self.kind { Some(text) } else { None }
+    }
+
+    /// The entries of a mapping; none where it is something else.
+    pub(super) fn map(&self) -> &[Entry] {
+        if let Kind::Map(entries) = &self.kind { entries } else { &[] }
+    }
+
+    /// The entries of a mapping; none where it is something else.
+    pub(super) fn map_mut(&mut self) -> &mut [Entry] {
+        if let Kind::Map(entries) = &mut self.kind { entries } else { &mut [] }
+    }
+
+    /// The items of a list; none where it is something else.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Kind::List(items) = &self.kind { items } else { &[] }
+    }
+
+    /// The items of a list; none where it is something else.
+    pub(super) fn items_mut(&mut self) -> &mut [Self] {
+        if let Kind::List(items) = &mut self.kind { items } else { &mut [] }
+    }
+
+    /// The entry of a key, even one without a value.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.map().iter().find(|entry| entry.key == key)
+    }
+
+    /// The value of a key, even an empty one.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// The value of a key, even an empty one.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        self.map_mut().iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value)
+    }
+
+    /// Takes a key out of a mapping.
+    pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
+        let Kind::Map(entries) = &mut self.kind else { return None };
+        let at = entries.iter().position(|entry| entry.key == key)?;
+        Some(entries.remove(at))
+    }
+
+    /// Gives a key of a mapping this value, whether it is there or not.
+    pub(super) fn set(&mut self, key: &str, value: Self) {
+        let Kind::Map(entries) = &mut self.kind else { return };
+        match entries.iter_mut().find(|entry| entry.key == key) {
+            Some(entry) => entry.value = value,
+            None => entries.push(Entry { key: key.to_owned(), key_mark: value.mark, value }),
+        }
+    }
+
+    /// Whether both say the same, wherever they say it.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::List(ours), Kind::List(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.same(b))
+            }
+            (Kind::Map(ours), Kind::Map(theirs)) => {
+                let theirs: HashMap<&str, &Self> = theirs.iter().map(|b| (b.key.as_str(), &b.value)).collect();
+                ours.len() == theirs.len()
+                    && ours.iter().all(|a| theirs.get(a.key.as_str()).is_some_and(|value| a.value.same(value)))
+            }
+            (ours, theirs) => ours == theirs,
+        }
+    }
+
+    /// How many values it is made of.
+    pub(super) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Kind::Map(entries) => 1 + entries.iter().map(|entry| entry.value.size()).sum::<usize>(),
+            Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) | Kind::Datetime => 1,
         }
     }
 }

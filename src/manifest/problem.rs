@@ -99,6 +99,11 @@ impl Sink {
         self.0.borrow().is_empty()
     }
 
+    /// The problems in the order in which they were told.
+    pub(super) fn into_told(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+
     /// The problems, file by file in the order of first mention, and top to bottom in each.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         let problems = self.0.into_inner();

@@ -53,9 +53,9 @@ fn a_folder_without_a_manifest_is_told_what_to_do() {
     assert_eq!(problems.to_string(), "1 problem in the project's files");
     let text = problems.0[0].to_string().replace(&folder.path().display().to_string(), "/project");
     insta::assert_snapshot!(text, @r#"
-    error: there is no devctl.toml here or in any folder above
+    error: there is no devctl.toml and no Compose file here or in any folder above
      --> /project
-      = help: change to a folder of the project, or begin one with a file `devctl.toml` that holds
+      = help: change to a folder of the project, name a Compose file (`--file`), or begin a project with a file `devctl.toml` that holds
               [project]
               name = "my-project"
     "#);

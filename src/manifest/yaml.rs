@@ -9,6 +9,7 @@ use serde_saphyr::{Location, Spanned, Tagged};
 use super::node::{Entry, Kind, Node};
 use super::problem::Problem;
 use super::source::{Mark, Source};
+use super::suggest::closest;
 
 /// A value as the deserialiser hands it over.
 struct Raw(Spanned<Tagged<RawKind>>);
@@ -93,18 +94,39 @@ impl<'de> Visitor<'de> for KindVisitor {
     }
 }
 
-/// Reads a file of one document. An empty file is `Null`.
-pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Node> {
+/// What a document says, and what of earlier files it takes back.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) tree: Node,
+    /// The paths of what is marked `!reset` or `!override`: what earlier files say there is void.
+    pub(super) resets: Vec<Vec<String>>,
+}
+
+/// How many values the aliases of a file may stand for. A file of a few lines can ask for milliards.
+const MAX_REPLAYED: usize = 250_000;
+
+/// Reads a file, each document of it. An empty one has none.
+pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Vec<Document>> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         legacy_octal_numbers: true,
         with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
+        // A hundred services that share one anchor are no attack; what they come to is bounded above.
+        budget: serde_saphyr::budget! { enforce_alias_anchor_ratio: false, max_nodes: 1_000_000 },
     };
     if source.text().lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Some(Node { kind: Kind::Null, mark: source.mark_at(1, 1, 0) });
+        return Some(Vec::new());
     }
-    match serde_saphyr::from_str_with_options::<Raw>(source.text(), options) {
-        Ok(raw) => Some(convert(source, raw, problems)),
+    match serde_saphyr::from_multiple_with_options::<Raw>(source.text(), options) {
+        Ok(documents) => {
+            let read = |raw| {
+                let mut convert = Convert { source, problems: &mut *problems, path: Vec::new(), resets: Vec::new() };
+                let tree = convert.node(raw)?;
+                Some(Document { tree, resets: convert.resets })
+            };
+            Some(documents.into_iter().filter_map(read).collect())
+        }
         Err(error) => {
             let text = error.to_string();
             // The parser repeats the place in its own words; ours is shown as every other problem's.
@@ -139,8 +161,11 @@ fn worded(message: &str) -> (String, Option<&'static str>) {
     if message.starts_with("tabs disallowed") {
         return ("a tab in the indentation".to_owned(), Some("use spaces"));
     }
-    if message.starts_with("multiple YAML documents") {
-        return ("several documents in one file".to_owned(), Some("take out `---`, and what is not to be read"));
+    if message.contains("alias replay") || message.contains("alias expansion") {
+        return (
+            format!("its aliases (`*name`) stand for more than {MAX_REPLAYED} values"),
+            Some("anchors that hold aliases of anchors that hold aliases… grow without end; write some of it out"),
+        );
     }
     let help = message.contains("multiline quoted scalar").then_some("is a quote above never closed?");
     (message.to_owned(), help)
@@ -157,45 +182,84 @@ fn mark_of(source: &Source, location: Location) -> Option<Mark> {
     (line > 0 && column > 0).then(|| source.mark_at(line, column, 1))
 }
 
-fn convert(source: &Arc<Source>, raw: Raw, problems: &mut Vec<Problem>) -> Node {
-    let Spanned { value: Tagged(kind, tag), defined, .. } = raw.0;
-    let mark = mark_of(source, defined).unwrap_or(source.mark_at(1, 1, 1));
-    if let Some(tag) = tag.filter(|tag| !tag.starts_with("tag:yaml.org") && !tag.starts_with("!!")) {
-        problems.push(source.problem(Some(mark), format!("devctl doesn't support the YAML tag `{tag}` yet")));
-    }
-    let kind = match kind {
-        RawKind::Scalar(kind) => kind,
-        RawKind::List(items) => Kind::List(items.into_iter().map(|item| convert(source, item, problems)).collect()),
-        RawKind::Map(entries) => {
-            let mut converted = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
-                let key = convert(source, key, problems);
-                let value = convert(source, value, problems);
-                if let Kind::Str(text) = key.kind {
-                    converted.push(Entry { key: text, key_mark: key.mark, value });
-                    continue;
-                }
-                let problem = source.problem(Some(key.mark), "a key must be a string");
-                problems.push(match key.scalar_text() {
-                    Some(text) => problem.with_help(format!("write it in quotes: `\"{text}\"`")),
-                    None => problem,
-                });
+/// From the deserialiser's values to ours.
+struct Convert<'a> {
+    source: &'a Arc<Source>,
+    problems: &'a mut Vec<Problem>,
+    /// The keys that lead to where it is.
+    path: Vec<String>,
+    resets: Vec<Vec<String>>,
+}
+
+impl Convert<'_> {
+    /// `None` for what is taken back.
+    fn node(&mut self, raw: Raw) -> Option<Node> {
+        let Spanned { value: Tagged(kind, tag), defined, .. } = raw.0;
+        let mark = mark_of(self.source, defined).unwrap_or(self.source.mark_at(1, 1, 1));
+        match tag.as_deref() {
+            Some("!reset") => {
+                self.resets.push(self.path.clone());
+                return None;
             }
-            Kind::Map(converted)
+            Some("!override") => self.resets.push(self.path.clone()),
+            Some(tag) if !tag.starts_with("tag:yaml.org") && !tag.starts_with("!!") => {
+                let problem = self.source.problem(Some(mark), format!("the YAML tag `{tag}` means nothing here"));
+                let help = match closest(tag, ["!reset", "!override"]) {
+                    Some(right) => format!("did you mean `{right}`?"),
+                    None => "there are `!reset` and `!override`".to_owned(),
+                };
+                self.problems.push(problem.with_help(help));
+            }
+            Some(_) | None => {}
         }
-    };
-    Node { kind, mark }
+        let kind = match kind {
+            RawKind::Scalar(kind) => kind,
+            RawKind::List(items) => {
+                // Items have no path that a later file could name.
+                let resets = self.resets.len();
+                let items = items.into_iter().filter_map(|item| self.node(item)).collect();
+                self.resets.truncate(resets);
+                Kind::List(items)
+            }
+            RawKind::Map(entries) => {
+                let mut converted = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    converted.extend(self.entry(key, value));
+                }
+                Kind::Map(converted)
+            }
+        };
+        Some(Node { kind, mark })
+    }
+
+    fn entry(&mut self, key: Raw, value: Raw) -> Option<Entry> {
+        let key = self.node(key)?;
+        if let Kind::Str(text) = key.kind {
+            self.path.push(text);
+            let value = self.node(value);
+            let text = self.path.pop().unwrap_or_default();
+            return Some(Entry { key: text, key_mark: key.mark, value: value? });
+        }
+        let problem = self.source.problem(Some(key.mark), "a key must be a string");
+        self.problems.push(match key.scalar_text() {
+            Some(text) => problem.with_help(format!("write it in quotes: `\"{text}\"`")),
+            None => problem,
+        });
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn parsed(text: &str) -> (Option<Node>, Vec<Problem>) {
         let source = Source::alone("c.yml".into(), text.to_owned());
         let mut problems = Vec::new();
         let node = parse(&source, &mut problems);
-        (node, problems)
+        (node.map(|mut documents| documents.remove(0).tree), problems)
     }
 
     fn scalar(text: &str) -> Kind {
@@ -256,8 +320,79 @@ mod tests {
         assert!(problems[0].at.is_some(), "{problems:?}");
         let (_, problems) = parsed("a: 1\na: 2\n");
         assert_eq!(problems[0].at, Some((2, 1)));
-        let (_, problems) = parsed("a: !reset null\n");
-        assert!(problems[0].message.contains("!reset"), "{problems:?}");
+        let (_, problems) = parsed("a: !rest null\n");
+        assert_eq!(problems[0].message, "the YAML tag `!rest` means nothing here");
+        assert_eq!(problems[0].help.as_deref(), Some("did you mean `!reset`?"));
+    }
+
+    fn keys(node: &Node) -> Vec<&str> {
+        let Kind::Map(entries) = &node.kind else { panic!("not a map: {node:?}") };
+        entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
+    fn documents(text: &str) -> Vec<Document> {
+        let source = Source::alone("c.yml".into(), text.to_owned());
+        let mut problems = Vec::new();
+        let documents = parse(&source, &mut problems);
+        assert_eq!(problems, [], "{text}");
+        documents.unwrap()
+    }
+
+    #[test]
+    fn what_is_taken_back_is_told_by_its_path() {
+        let text = "x-a: &a\n  ports: !reset []\nservices:\n  a:\n    <<: *a\n    image: !reset\n    env: !override {A: 1}\n    \
+                    list: [1, !reset 2]\n    v: !reset {a: 1}\n";
+        let documents = documents(text);
+        let document = &documents[0];
+        let mut paths: Vec<String> = document.resets.iter().map(|path| path.join("/")).collect();
+        paths.sort();
+        assert_eq!(paths, ["services/a/env", "services/a/image", "services/a/ports", "services/a/v", "x-a/ports"]);
+        let Kind::Map(top) = &document.tree.kind else { panic!("not a map") };
+        let Kind::Map(services) = &top[1].value.kind else { panic!("not a map") };
+        assert_eq!(keys(&services[0].value), ["env", "list"]);
+    }
+
+    #[test]
+    fn every_document_of_a_file_is_read_with_its_places() {
+        let documents = documents("a: 1\n---\n---\nb: 2\n");
+        assert_eq!(documents.len(), 2);
+        let Kind::Map(second) = &documents[1].tree.kind else { panic!("not a map") };
+        assert_eq!((second[0].key.as_str(), position(second[0].key_mark)), ("b", (4, 1, 1)));
+    }
+
+    #[test]
+    fn of_several_merged_mappings_the_first_wins() {
+        let documents = documents("a: &a {x: 1}\nb: &b {x: 2, y: 3}\nc:\n  <<: [*a, *b]\n  z: 4\n");
+        let Kind::Map(top) = &documents[0].tree.kind else { panic!("not a map") };
+        let Kind::Map(c) = &top[2].value.kind else { panic!("not a map") };
+        let mut pairs: Vec<_> = c.iter().map(|e| (e.key.as_str(), e.value.kind.clone())).collect();
+        pairs.sort_by_key(|(key, _)| *key);
+        assert_eq!(pairs, [("x", Kind::Int(1)), ("y", Kind::Int(3)), ("z", Kind::Int(4))]);
+    }
+
+    #[test]
+    fn many_services_may_share_an_anchor() {
+        let mut text = "x: &x {image: a}\nservices:\n".to_owned();
+        for i in 0..500 {
+            writeln!(text, "  s{i}: {{<<: *x, user: u}}").unwrap();
+        }
+        assert_eq!(documents(&text).len(), 1);
+    }
+
+    #[test]
+    fn aliases_that_grow_without_end_are_refused() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for i in 1..12 {
+            let before = i - 1;
+            writeln!(text, "a{i}: &a{i} [{}]", vec![format!("*a{before}"); 10].join(", ")).unwrap();
+        }
+        let (_, problems) = parsed(&text);
+        assert_eq!(
+            problems[0].message,
+            format!("not valid YAML: its aliases (`*name`) stand for more than {MAX_REPLAYED} values")
+        );
+        let (_, problems) = parsed("a: &a [*a]\n");
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 
     #[test]
@@ -265,7 +400,6 @@ mod tests {
         for (text, message, help) in [
             ("a:\n  b: 1\n  b: 2\n", "the key `b` is there twice", Some("take one of the two out")),
             ("a:\n\tb: 1\n", "a tab in the indentation", Some("use spaces")),
-            ("a: 1\n---\nb: 2\n", "several documents in one file", Some("take out `---`, and what is not to be read")),
             (
                 "a:\n  b: \"x\nc: 1\n",
                 "invalid indentation in multiline quoted scalar",

@@ -2,11 +2,30 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a text file.
 pub fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
+}
+
+/// Reads a file.
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+/// The path with the first symbolic link on it followed to its end, as Compose does it with watched paths. `None` where
+/// no part of it is a link.
+pub fn follow_first_link(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components();
+    let mut so_far = PathBuf::new();
+    while let Some(part) = parts.next() {
+        so_far.push(part);
+        if so_far.is_symlink() {
+            return Some(fs::canonicalize(&so_far).ok()?.join(parts.as_path()));
+        }
+    }
+    None
 }
 
 /// Whether there is a file of that name.

@@ -57,8 +57,13 @@ pub(in crate::manifest) fn lexical(path: &Path) -> PathBuf {
         match part {
             Component::CurDir => {}
             Component::ParentDir => {
-                if !out.pop() {
-                    out.push("..");
+                // Above the root there is the root.
+                match out.components().next_back() {
+                    Some(Component::Normal(_)) => {
+                        out.pop();
+                    }
+                    Some(Component::RootDir | Component::Prefix(_)) => {}
+                    Some(Component::ParentDir | Component::CurDir) | None => out.push(part),
                 }
             }
             Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(part),
@@ -175,6 +180,21 @@ fn split(text: &str) -> Vec<String> {
         }
     }
     parts
+}
+
+/// The path in the container of a mount in its short form.
+pub(super) fn target_of(text: &str) -> Option<String> {
+    match split(text).as_slice() {
+        [target] | [_, target, ..] if !target.is_empty() => Some(clean(target)),
+        _ => None,
+    }
+}
+
+/// The part of a short form that is a path of the host, and what is behind it.
+pub(super) fn host_path(text: &str) -> Option<(String, &str)> {
+    let parts = split(text);
+    let source = parts.first().filter(|source| parts.len() > 1 && is_path(source))?;
+    Some((source.clone(), text.get(source.len()..)?))
 }
 
 fn is_path(source: &str) -> bool {
