@@ -4,7 +4,6 @@ use super::follow::{self, Follow, Until};
 use super::up::StopRequests;
 use super::{Context, change};
 use crate::error::Error;
-use crate::manifest;
 use crate::report;
 use crate::stack::Selection;
 
@@ -28,7 +27,7 @@ impl Args {
 pub(super) async fn run(format: report::Format, context: Context) -> Result<u8, Error> {
     let (client, status) = change::connect(&context).await?;
     // Files that somebody is editing do not keep anybody from looking.
-    let manifest = manifest::load(&context.start, &context.env).ok();
+    let manifest = context.request.load(&context.env).ok();
     let selection = Selection::default();
     let (until, from) = (Until::Left, status.next_event);
     let follow =

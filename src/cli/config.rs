@@ -86,10 +86,6 @@ pub(super) struct Args {
 
     #[command(flatten)]
     refused: Refused,
-
-    /// Show the services of this Compose profile too; can be repeated
-    #[arg(long = "profile", value_name = "NAME")]
-    profiles: Vec<String>,
 }
 
 /// Flags of Docker Compose that are refused by name.
@@ -146,14 +142,13 @@ pub(super) struct Settings {
     names: Vec<String>,
     quiet: bool,
     output: Option<PathBuf>,
-    profiles: Vec<String>,
     /// A flag that devctl has not, and why.
     refused: Option<(&'static str, &'static str)>,
 }
 
 impl Args {
     pub(super) fn settings(self) -> Settings {
-        let Self { names, format, stack, quiet, output, profiles, refused, .. } = self;
+        let Self { names, format, stack, quiet, output, refused, .. } = self;
         let part = match (self.services, self.images, self.volumes, self.networks) {
             (true, ..) => Part::Services,
             (_, true, ..) => Part::Images,
@@ -169,7 +164,7 @@ impl Args {
                 None => Part::Model,
             },
         };
-        Settings { part, format, names, quiet, output, profiles, refused: refused.first() }
+        Settings { part, format, names, quiet, output, refused: refused.first() }
     }
 }
 
@@ -207,12 +202,12 @@ pub(super) fn run(settings: &Settings, context: &Context) -> Result<u8, Error> {
     if let Some((flag, why)) = settings.refused {
         return Err(Error::new(Blame::Configuration, format!("devctl doesn't support `config {flag}`: {why}")));
     }
-    let manifest = crate::manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let manifest = context.manifest()?;
     let text = text(settings, &manifest, context)?;
     match &settings.output {
         _ if settings.quiet => {}
         Some(file) => {
-            let file = context.start.join(file);
+            let file = context.request.start.join(file);
             let write = files::write_atomic(&file, &text, false);
             write.map_err(|error| Error::io(format!("cannot write `{}`", file.display()), error))?;
         }
@@ -224,7 +219,7 @@ pub(super) fn run(settings: &Settings, context: &Context) -> Result<u8, Error> {
 }
 
 fn text(settings: &Settings, manifest: &Manifest, context: &Context) -> Result<String, Error> {
-    let select = |names: &[String]| manifest.compose.select(manifest.project.as_str(), &settings.profiles, names);
+    let select = |names: &[String]| manifest.compose.select(manifest.project.as_str(), &manifest.profiles, names);
     let lines = |items: BTreeSet<String>| items.into_iter().map(|item| item + "\n").collect();
     let keys = |keys: Vec<&str>| lines(keys.into_iter().map(str::to_owned).collect());
     Ok(match &settings.part {
@@ -241,7 +236,9 @@ fn text(settings: &Settings, manifest: &Manifest, context: &Context) -> Result<S
         Part::Profiles => {
             lines(manifest.compose.services.values().flat_map(|service| service.profiles.iter().cloned()).collect())
         }
-        Part::Environment => lines(context.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        Part::Environment => {
+            lines(manifest.environment.iter().map(|(name, value)| format!("{name}={value}")).collect())
+        }
         Part::Hash(names, dialect) => {
             let names: Vec<String> =
                 if names == "*" { Vec::new() } else { names.split(',').map(str::to_owned).collect() };
@@ -268,8 +265,7 @@ fn model_text(settings: &Settings, selected: &Selected<'_>) -> Result<String, Er
 
 /// The resolved stack, secrets masked.
 fn stack_text(settings: &Settings, manifest: &Manifest, context: &Context) -> Result<String, Error> {
-    let selection = Selection { profiles: settings.profiles.clone(), ..Selection::default() };
-    let stack = stack::resolve(manifest, &selection, Infra::Docker, &context.env)?;
+    let stack = stack::resolve(manifest, &Selection::default(), Infra::Docker, &context.env)?;
     let description = stack::describe(&stack);
     let failed =
         |error: &dyn std::fmt::Display| Error::new(Blame::Bug, format!("the stack cannot be written: {error}"));

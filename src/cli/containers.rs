@@ -30,13 +30,14 @@ impl Project {
     /// The project that is meant: by its name where that is given, else by the files that are found. Files that have
     /// mistakes are no hindrance where the name is known without them.
     pub(super) fn find(context: &Context) -> Result<Self, Error> {
-        let named = context.env.get(PROJECT_NAME).filter(|name| !name.is_empty());
-        let loaded = manifest::load(&context.start, &context.env);
+        let flag = context.request.project_name.as_ref().map(|name| (name, "--project-name"));
+        let variable = context.env.get(PROJECT_NAME).map(|name| (name, PROJECT_NAME));
+        let named = flag.into_iter().chain(variable).find(|(name, _)| !name.is_empty());
+        let loaded = context.request.load(&context.env);
         match (named, loaded) {
-            (Some(name), loaded) => {
-                let name: ProjectName = name
-                    .parse()
-                    .map_err(|error| Error::new(Blame::Configuration, format!("{PROJECT_NAME}: {error}")))?;
+            (Some((name, by)), loaded) => {
+                let name: ProjectName =
+                    name.parse().map_err(|error| Error::new(Blame::Configuration, format!("{by}: {error}")))?;
                 Ok(Self { manifest: loaded.ok().filter(|manifest| manifest.project == name), name })
             }
             (None, Ok(manifest)) => Ok(Self { name: manifest.project.clone(), manifest: Some(manifest) }),
@@ -69,7 +70,7 @@ impl Project {
 
 /// The project of a run that is under way around here.
 fn running_here(context: &Context) -> Option<ProjectName> {
-    let state = StateDir::around(&context.start)?;
+    let state = StateDir::around(&context.request.start)?;
     Record::read(&state)?.project.parse().ok()
 }
 

@@ -191,7 +191,7 @@ fn absolute(path: &str, context: &Context) -> String {
     if Path::new(path).is_absolute() {
         return path.to_owned();
     }
-    format!("{}/{path}", context.start.display())
+    format!("{}/{path}", context.request.start.display())
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use crate::driver::docker::{self, Docker, Ended, ShellSpec};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::Processes;
 use crate::error::Error;
-use crate::manifest;
 use crate::name::{NodeId, RunId};
 use crate::probe;
 use crate::stack::{self, Infra, Selection};
@@ -86,7 +85,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
 /// Finds out where the database of the stack is: where the devctl that runs the stack put it, else in a container that
 /// runs, else wherever something listens on the database's port.
 async fn target(context: &Context) -> Result<(Target, Option<Docker>), Error> {
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let manifest = context.manifest()?;
     let stack = stack::resolve(&manifest, &Selection::default(), Infra::Docker, &context.env)?;
     let database = stack.nodes().find_map(|node| match (&node.id, &node.probe) {
         (NodeId::Service(service), Some(probe::Spec::Postgres { host, port, user, password, database })) => {

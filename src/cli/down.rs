@@ -14,7 +14,7 @@ use crate::driver::docker::{self, Docker};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self as host, Patience, Swept};
 use crate::error::Error;
-use crate::manifest::{self, DriverChoice, Manifest};
+use crate::manifest::{DriverChoice, Manifest};
 use crate::name::{ProjectName, RunId};
 use crate::os::clock;
 use crate::os::process::{self, Kill};
@@ -64,7 +64,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     let root = super::project_folder(&context)?;
     let state = StateDir::of(&root);
     let record = Record::read(&state);
-    let manifest = match manifest::load(&context.start, &context.env) {
+    let manifest = match context.request.load(&context.env) {
         Ok(manifest) => manifest,
         // Who edits a file must still be able to stop what runs. Data are not deleted by half the knowledge.
         Err(problems) => match record.as_ref().filter(|_| !settings.volumes).and_then(|record| known(root, record)) {

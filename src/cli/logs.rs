@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::logs::LogLine;
 use crate::logs::level::Level;
 use crate::logs::read::{self, Filter, Query};
-use crate::manifest;
 use crate::name::ServiceName;
 use crate::os::clock;
 use crate::report::{LogObjects, LogPrinter};
@@ -172,7 +171,7 @@ impl Args {
 /// Prints logs, and goes on with new lines until Ctrl+C or until nobody reads them.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
     let Settings { services, follow, tail, since, until, grep, level, previous, form } = settings;
-    let state = StateDir::of(&manifest::discover(&context.start)?);
+    let state = StateDir::of(&context.request.root(&context.env)?);
     let folder = state.logs();
     let failed = |error| Error::io(format!("cannot read the logs in `{}`", folder.display()), error);
     let query =

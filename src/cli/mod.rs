@@ -47,6 +47,7 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,7 +56,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::advice::Blame;
 use crate::error::Error;
-use crate::manifest;
+use crate::manifest::{Manifest, Request};
 use crate::os::launcher::{self, Link, Role};
 use crate::os::{env, files};
 use crate::state::StateDir;
@@ -94,6 +95,38 @@ struct Global {
     /// Run as if started in this folder
     #[arg(short = 'C', long, global = true, value_name = "DIR", help_heading = "Global options")]
     directory: Option<PathBuf>,
+
+    /// Read this Compose file instead of the project's own; can be repeated, `-` is standard input. Before the command
+    /// also `-f`
+    #[arg(long = "file", global = true, value_name = "FILE", help_heading = "Global options")]
+    files: Vec<String>,
+
+    // Several commands have a `-f` or a `-p` of their own, as they have with Compose.
+    #[arg(short = 'f', value_name = "FILE", hide = true)]
+    files_before: Vec<String>,
+
+    /// The project's name, instead of what its files or folder say. Before the command also `-p`
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    project_name: Option<String>,
+
+    #[arg(short = 'p', value_name = "NAME", hide = true)]
+    project_name_before: Option<String>,
+
+    /// Take in the services of this Compose profile too, `*` for all; can be repeated
+    #[arg(long = "profile", global = true, value_name = "NAME", help_heading = "Global options")]
+    profiles: Vec<String>,
+
+    /// Take variables from this file instead of `.env`; can be repeated
+    #[arg(long = "env-file", global = true, value_name = "FILE", help_heading = "Global options")]
+    env_files: Vec<String>,
+
+    /// Where relative paths of Compose files begin, instead of the folder of the first one
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    project_directory: Option<PathBuf>,
+
+    // For a supervisor in the background, whose standard input is taken.
+    #[arg(long, global = true, hide = true)]
+    standard_input: Option<PathBuf>,
 
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
@@ -167,8 +200,8 @@ impl Color {
 /// What every command gets besides its own settings.
 #[derive(Clone, Debug)]
 struct Context {
-    /// The folder to start looking for the project in.
-    start: PathBuf,
+    /// Which project is meant.
+    request: Request,
     /// The environment devctl was started with.
     env: BTreeMap<String, String>,
     /// Whether there are colours.
@@ -187,7 +220,32 @@ impl Context {
             Some(folder) => current()?.join(folder),
         };
         let env = env::all();
-        Ok(Self { start, color: global.color.choice(&env), env })
+        let color = global.color.choice(&env);
+        let compose_files: Vec<String> = global.files_before.into_iter().chain(global.files).collect();
+        let standard_input = if compose_files.iter().any(|file| file == "-") {
+            let text = match global.standard_input {
+                Some(kept) => files::read(&kept),
+                None => io::read_to_string(io::stdin()),
+            };
+            Some(text.map_err(|error| Error::io("cannot read standard input, which `--file -` names", error))?)
+        } else {
+            None
+        };
+        let request = Request {
+            start,
+            files: compose_files,
+            project_name: global.project_name.or(global.project_name_before),
+            profiles: global.profiles,
+            env_files: global.env_files,
+            project_directory: global.project_directory,
+            standard_input,
+        };
+        Ok(Self { request, env, color })
+    }
+
+    /// Reads the project's files.
+    fn manifest(&self) -> Result<Manifest, Error> {
+        self.request.load(&self.env).map_err(Error::problems)
     }
 }
 
@@ -270,10 +328,10 @@ fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> 
     code
 }
 
-/// The project's folder: that of `devctl.toml`, or where that is gone, the one in which a run is under way.
+/// The project's folder: that of its files, or where these are gone, the one in which a run is under way.
 fn project_folder(context: &Context) -> Result<PathBuf, Error> {
-    manifest::discover(&context.start).or_else(|problems| {
-        let around = StateDir::around(&env::current_dir().unwrap_or_default().join(&context.start));
+    context.request.root(&context.env).or_else(|problems| {
+        let around = StateDir::around(&env::current_dir().unwrap_or_default().join(&context.request.start));
         around.map(|state| state.root().to_owned()).ok_or_else(|| Error::problems(problems))
     })
 }

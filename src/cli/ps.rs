@@ -12,7 +12,7 @@ use crate::advice::Blame;
 use crate::control::client::Client;
 use crate::driver::docker::{Docker, ObservedContainer};
 use crate::error::Error;
-use crate::manifest::{self, Manifest};
+use crate::manifest::Manifest;
 use crate::os::process::Process;
 use crate::os::{clock, terminal, tree};
 use crate::report::{self, why::ExitFacts};
@@ -86,7 +86,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             (rows, remarks, Ok(()))
         }
         record => {
-            let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+            let manifest = context.manifest()?;
             let left = record.as_ref().map(orphans).unwrap_or_default();
             let (containers, elsewhere) = match without_supervisor(&manifest, record.as_ref(), &context).await {
                 Ok(found) => found,

@@ -47,8 +47,7 @@ fn up_alone_means_everything() {
 
 #[test]
 fn up_takes_all_its_flags() {
-    let line = "devctl up db api --no-deps --driver embedded --profile ai --profile x --dry-run --format json \
-                --timeout 1m30s --keep";
+    let line = "devctl up db api --no-deps --driver embedded --dry-run --format json --timeout 1m30s --keep";
     assert_eq!(
         up(line),
         up::Settings {
@@ -56,7 +55,6 @@ fn up_takes_all_its_flags() {
                 services: vec!["db".parse().unwrap(), "api".parse().unwrap()],
                 groups: vec![],
                 no_deps: true,
-                profiles: vec!["ai".to_owned(), "x".to_owned()],
                 ..Selection::default()
             },
             driver: Some(DriverChoice::Embedded),
@@ -71,6 +69,23 @@ fn up_takes_all_its_flags() {
     assert_eq!((how.dry_run, how.format, how.detach, how.wait), (false, Format::Auto, true, false));
     assert_eq!(up("devctl up --api-only").selection.groups, ["api"]);
     assert_eq!(up("devctl up --ws-only --skip-docker").selection.groups, ["ws"]);
+}
+
+#[test]
+fn every_command_takes_composes_global_flags() {
+    let global = |line: &str| Cli::try_parse_from(shell_words::split(line).unwrap()).unwrap().global;
+    let before = global("devctl -f a.yml -f - -p shop --profile ai --env-file .env.ci up --profile x");
+    assert_eq!((before.files_before, before.project_name_before.as_deref()), (strings(&["a.yml", "-"]), Some("shop")));
+    assert_eq!(before.env_files, [".env.ci"]);
+    let behind = global("devctl logs -f --file a.yml --file b.yml --project-name shop --project-directory x");
+    assert_eq!((behind.files, behind.project_name.as_deref()), (strings(&["a.yml", "b.yml"]), Some("shop")));
+    assert_eq!(behind.project_directory.as_deref(), Some(std::path::Path::new("x")));
+    assert_eq!(global("devctl up --profile ai --profile x").profiles, ["ai", "x"]);
+    assert!(behind.files_before.is_empty());
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 #[test]

@@ -21,7 +21,7 @@ use self::session::Session;
 pub(super) use self::session::{StopRequests, shape};
 use super::{Context, duration, output};
 use crate::error::Error;
-use crate::manifest::{self, DriverChoice, Manifest};
+use crate::manifest::{DriverChoice, Manifest};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
 use crate::os::launcher::Link;
@@ -67,10 +67,6 @@ pub(super) struct Args {
     /// What runs the services of the Compose files
     #[arg(long, value_name = "DRIVER")]
     driver: Option<Driver>,
-
-    /// Bring up the services of this Compose profile too; can be repeated
-    #[arg(long = "profile", value_name = "NAME")]
-    profiles: Vec<String>,
 
     /// Do not bring up what the named services need
     #[arg(long, requires = "services")]
@@ -170,7 +166,6 @@ impl Args {
             ws_only,
             skip_docker,
             driver,
-            profiles,
             no_deps,
             dry_run,
             format,
@@ -182,7 +177,7 @@ impl Args {
         let groups = [(api_only, "api"), (ws_only, "ws")];
         let groups = groups.into_iter().filter(|(asked, _)| *asked).map(|(_, group)| group.to_owned()).collect();
         let settings = Settings {
-            selection: Selection { services, groups, no_deps, profiles, ..Selection::default() },
+            selection: Selection { services, groups, no_deps, ..Selection::default() },
             driver: driver.map(|driver| match driver {
                 Driver::Auto => DriverChoice::Auto,
                 Driver::Docker => DriverChoice::Docker,
@@ -209,9 +204,11 @@ impl From<Format> for report::Format {
 
 /// Brings the stack up. `link` leads to the launcher, where there is one.
 pub(super) async fn run(invocation: Invocation, context: Context, link: Option<Link>) -> Result<u8, Error> {
-    let Invocation { settings, dry_run, format, detach, wait } = invocation;
+    let Invocation { mut settings, dry_run, format, detach, wait } = invocation;
+    // A run that is under way hears of them in the selection.
+    settings.selection.profiles.clone_from(&context.request.profiles);
     let began = clock::now();
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let manifest = context.manifest()?;
     let state = StateDir::of(&manifest.root);
     if dry_run {
         let text = match joined::reach(&state).await? {
@@ -241,7 +238,7 @@ pub(super) async fn run(invocation: Invocation, context: Context, link: Option<L
 pub(super) async fn run_in_background(context: Context) -> Result<u8, Error> {
     let began = clock::now();
     let settings = detached::read_settings()?;
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let manifest = context.manifest()?;
     let state = StateDir::of(&manifest.root);
     let stop = StopRequests::install_in_background()?;
     supervise(manifest, settings, state, None, stop, &context, began).await

@@ -13,7 +13,7 @@ use crate::control::wire::Phase;
 use crate::error::Error;
 use crate::event::Failure;
 use crate::logs::read;
-use crate::manifest::{self, Manifest, suggest};
+use crate::manifest::{Manifest, suggest};
 use crate::name::{NodeId, ServiceName};
 use crate::os::{clock, ports};
 use crate::report::why::{self, Case, Found, Run};
@@ -74,7 +74,7 @@ impl Args {
 /// Explains a service.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
     let Settings { service, format } = settings;
-    let manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+    let manifest = context.manifest()?;
     let state = StateDir::of(&manifest.root);
     let last = LastRun::read(&state);
     let Told { run, services, failures, driver } = told(&state, last.as_ref()).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::known::Known;
-use super::select::is_active;
+use super::select::{active, is_active};
 use super::{Health, Need, Node, PortClaim, Selection, Until, task};
 use crate::driver::Work;
 use crate::driver::process::{BuildSpec, EnvSource, EnvVar, Program, Runtime, Spec};
@@ -176,7 +176,8 @@ impl Environment<'_> {
     fn known_addresses(&self, service: &Service) -> IndexMap<&'static str, String> {
         let containers = &self.manifest.compose.services;
         let active = |container: &&Container| {
-            is_active(container, self.selection) || self.selection.services.contains(&container.name)
+            is_active(container, &active(self.manifest, self.selection))
+                || self.selection.services.contains(&container.name)
         };
         let needed = service.depends_on.iter().filter_map(|need| containers.get(&need.on));
         let mut addresses = IndexMap::new();

@@ -14,6 +14,7 @@ pub(super) fn select<'a>(
 ) -> Result<IndexSet<&'a ServiceName>, ResolveError> {
     check_names(manifest, selection)?;
     let containers = &manifest.compose.services;
+    let active = active(manifest, selection);
     let programs = &manifest.services;
     let all = containers.keys().chain(programs.keys());
     let everything = selection.services.is_empty() && selection.groups.is_empty();
@@ -24,7 +25,7 @@ pub(super) fn select<'a>(
                 .is_some_and(|program| program.groups.iter().any(|group| selection.groups.contains(group)))
     };
     let seeds: IndexSet<&ServiceName> = if everything {
-        all.clone().filter(|name| containers.get(*name).is_none_or(|c| is_active(c, selection))).collect()
+        all.clone().filter(|name| containers.get(*name).is_none_or(|c| is_active(c, &active))).collect()
     } else {
         all.clone().filter(|name| asked_for(name)).collect()
     };
@@ -39,7 +40,7 @@ pub(super) fn select<'a>(
             for (on, need) in &container.depends_on {
                 // The manifest was checked: what is not there is not required.
                 let Some((on, needed)) = containers.get_key_value(on) else { continue };
-                if seeds.contains(on) || is_active(needed, selection) {
+                if seeds.contains(on) || is_active(needed, &active) {
                     selected.insert(on);
                 } else if need.required {
                     return Err(behind_profile(name, needed));
@@ -49,7 +50,7 @@ pub(super) fn select<'a>(
         if let Some(program) = programs.get(name) {
             for need in &program.depends_on {
                 if let Some((on, needed)) = containers.get_key_value(&need.on) {
-                    if !seeds.contains(on) && !is_active(needed, selection) {
+                    if !seeds.contains(on) && !is_active(needed, &active) {
                         return Err(behind_profile(name, needed));
                     }
                     selected.insert(on);
@@ -72,10 +73,20 @@ fn behind_profile(needed_by: &ServiceName, needed: &Container) -> ResolveError {
     }
 }
 
+/// The profiles that are active: those of the project and of this run. A service that is named and behind a profile
+/// brings its profiles with it, as in Compose.
+pub(super) fn active<'a>(manifest: &'a Manifest, selection: &'a Selection) -> IndexSet<&'a String> {
+    let mut active: IndexSet<&String> = manifest.profiles.iter().chain(&selection.profiles).collect();
+    let named = selection.services.iter().filter_map(|name| manifest.compose.services.get(name));
+    let behind: Vec<&Container> = named.filter(|container| !is_active(container, &active)).collect();
+    active.extend(behind.into_iter().flat_map(|container| &container.profiles));
+    active
+}
+
 /// Whether a container takes part without being named.
-pub(super) fn is_active(container: &Container, selection: &Selection) -> bool {
+pub(super) fn is_active(container: &Container, active: &IndexSet<&String>) -> bool {
     container.profiles.is_empty()
-        || selection.profiles.iter().any(|profile| profile == "*" || container.profiles.contains(profile))
+        || active.iter().any(|profile| *profile == "*" || container.profiles.contains(profile))
 }
 
 fn check_names(manifest: &Manifest, selection: &Selection) -> Result<(), ResolveError> {

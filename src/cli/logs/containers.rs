@@ -11,7 +11,7 @@ use super::super::Context;
 use crate::driver::docker::{Docker, LogRange};
 use crate::logs::Secrets;
 use crate::logs::read::{self, Query, Remote};
-use crate::manifest::{self, Manifest};
+use crate::manifest::Manifest;
 use crate::name::ServiceName;
 use crate::stack::{self, Infra, Selection};
 use crate::state::StateDir;
@@ -40,7 +40,7 @@ pub(super) async fn find(state: &StateDir, query: &Query, known: &[ServiceName],
         // The engine keeps no marks of starts.
         return Found::default();
     }
-    let Ok(manifest) = manifest::load(&context.start, &context.env) else { return Found::default() };
+    let Ok(manifest) = context.request.load(&context.env) else { return Found::default() };
     let mut wanted: BTreeSet<ServiceName> = manifest.compose.services.keys().cloned().collect();
     wanted.retain(|service| query.services.is_empty() || query.services.contains(service));
     if matches!(Lock::holder(state), Ok(Some(_))) {

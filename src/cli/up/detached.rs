@@ -48,7 +48,7 @@ pub(super) async fn run(
 ) -> Result<u8, Error> {
     let state = StateDir::of(&manifest.root);
     let mut stop = StopRequests::install(None)?;
-    let mut child = start(manifest, settings, &state)?;
+    let mut child = start(settings, &state, context)?;
     let (client, status) = match reached(&mut child, manifest, &mut stop).await? {
         Reached::Up(client, status) => (client, *status),
         Reached::Ended(code) => {
@@ -83,14 +83,22 @@ pub(super) async fn run(
 /// Where a supervisor in the background complains.
 const LOG: &str = "supervisor.log";
 
-fn start(manifest: &Manifest, settings: &Settings, state: &StateDir) -> Result<Child, Error> {
+fn start(settings: &Settings, state: &StateDir, context: &Context) -> Result<Child, Error> {
     let log = state.path().join(LOG);
     let cannot_write = |error| prepare::cannot_write(state.path(), format!("cannot write `{}`", log.display()), error);
     state.make().map_err(cannot_write)?;
     let errors = OpenOptions::new().create(true).write(true).truncate(true).open(&log).map_err(cannot_write)?;
     let program = env::current_exe().map_err(|error| Error::io("cannot tell where devctl itself is", error))?;
-    let args = ["-C".into(), manifest.root.clone().into_os_string(), "supervise".into()];
-    let args: Vec<OsString> = args.into_iter().collect();
+    let mut args: Vec<OsString> = context.request.args();
+    if let Some(text) = &context.request.standard_input {
+        // Its own standard input holds the settings, and it may have to read the files again.
+        let kept = state.path().join("standard-input.yaml");
+        let cannot_write =
+            |error| prepare::cannot_write(state.path(), format!("cannot write `{}`", kept.display()), error);
+        files::write_atomic(&kept, text, true).map_err(cannot_write)?;
+        args.extend(["--standard-input".into(), kept.into_os_string()]);
+    }
+    args.push("supervise".into());
     let input = serde_json::to_vec(settings).expect("settings are plain data");
     background::start(Background { program: &program, args, input: &input, errors })
         .map_err(|error| Error::io("cannot start devctl in the background", error))

@@ -135,7 +135,7 @@ pub(super) fn first_run(manifest: &mut Manifest, context: &Context) -> Result<Ve
         remarks.extend(outcome.warnings.into_iter().map(|message| Remark::Warning(message, Vec::new())));
     }
     if wrote {
-        *manifest = manifest::load(&context.start, &context.env).map_err(Error::problems)?;
+        *manifest = context.manifest()?;
     }
     remarks.extend(manifest.warnings.iter().map(|problem| {
         let place = problem.at.map(|(line, _)| format!("{}:{line}: ", problem.file.display())).unwrap_or_default();

@@ -155,6 +155,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         logs: logs.clone(),
         log_folder,
         root: stack.root().to_owned(),
+        request: context.request.clone(),
         detached: AtomicBool::new(!is_seen),
         guardian: Guarded::default(),
         requests,

@@ -35,6 +35,8 @@ pub(super) struct Supervisor {
     pub(super) logs: Hub,
     pub(super) log_folder: PathBuf,
     pub(super) root: PathBuf,
+    /// What the project's files are found by.
+    pub(super) request: manifest::Request,
     pub(super) detached: AtomicBool,
     pub(super) guardian: Guarded,
     pub(super) requests: UnboundedSender<Request>,
@@ -341,7 +343,7 @@ impl Supervisor {
     ) -> Result<Reply, Refusal> {
         // A replica that runs keeps its port.
         settings.selection.ports = replica_ports(&current.plan);
-        let manifest = manifest::load(&self.root, &env).map_err(|problems| refused(&Error::problems(problems)))?;
+        let manifest = self.request.load(&env).map_err(|problems| refused(&Error::problems(problems)))?;
         let survey =
             prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
         let renewal = plan::renew(&current.plan, survey.plan());
