@@ -354,7 +354,11 @@ fn with_dependants<'a>(all: &'a [ProjectContainer], services: &[String]) -> BTre
 }
 
 /// Waits until containers are as a need wants them; says why they never will be.
-async fn until_holds(engine: &Docker, containers: &[ProjectContainer], until: NeedUntil) -> Result<(), String> {
+pub(super) async fn until_holds(
+    engine: &Docker,
+    containers: &[ProjectContainer],
+    until: NeedUntil,
+) -> Result<(), String> {
     for container in containers {
         loop {
             if until == NeedUntil::Started {

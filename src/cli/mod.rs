@@ -31,10 +31,12 @@ mod ps;
 mod reload;
 mod restart;
 mod rm;
+mod run;
 mod scale;
 mod start;
 mod stats;
 mod stop;
+mod template;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -153,6 +155,7 @@ enum Command {
     Why(why::Args),
     Logs(logs::Args),
     Exec(exec::Args),
+    Run(run::Args),
     Cp(cp::Args),
     Pause(pause::Args),
     Unpause(pause::UnpauseArgs),
@@ -300,6 +303,7 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Why(args) => block_on(why::run(args.settings(), context)),
         Command::Logs(args) => block_on(logs::run(args.settings(), context)),
         Command::Version(args) => version::run(args.settings(), &context),
+        Command::Run(args) => block_on(run::run(args.settings(), context)),
         Command::Exec(args) => block_on(exec::run(args.settings(), context)),
         Command::Cp(args) => block_on(cp::run(args.settings(), context)),
         Command::Pause(args) => block_on(pause::run(args.settings(), context)),
@@ -326,6 +330,14 @@ fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> 
     // A read of standard input that never comes back must not keep devctl from ending.
     runtime.shutdown_background();
     code
+}
+
+/// Takes the project down, as `devctl down` without anything behind it does.
+async fn down_by_default(context: Context) -> Result<u8, Error> {
+    let Ok(Cli { command: Command::Down(args), .. }) = Cli::try_parse_from(["devctl", "down"]) else {
+        return Err(Error::new(Blame::Bug, "`devctl down` is not understood"));
+    };
+    down::run(args.settings(), context).await
 }
 
 /// The project's folder: that of its files, or where these are gone, the one in which a run is under way.

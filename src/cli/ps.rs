@@ -1,16 +1,19 @@
 //! `devctl ps`.
 
+mod listed;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use clap::ValueEnum;
 use indexmap::IndexMap;
 
+use super::containers::{Here, lines};
 use super::stats::{self, Usage};
+use super::template::Template;
 use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::control::client::Client;
-use crate::driver::docker::{Docker, ObservedContainer};
+use crate::driver::docker::{Docker, ObservedContainer, Oneoffs, Pick, ProjectContainer};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::os::process::Process;
@@ -23,49 +26,181 @@ use crate::state::lock::{Holder, Lock};
 use crate::state::record::{Record, ServiceRecord};
 
 /// Show what runs, where, and how it is
+///
+/// Containers are shown whoever started them. `--quiet`, `--services` and a template list what runs, as Compose does,
+/// and with `--all` what does not run as well.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   devctl ps
   devctl ps --stats              with CPU and memory
-  devctl ps --format json | jq '.[].state'")]
+  devctl ps --format json | jq '.[].state'
+  devctl ps -aq db               the ids of a service's containers, running or not
+  devctl ps --format '{{.Name}} {{.State}}'")]
 pub(super) struct Args {
-    /// How to show it
+    /// Also containers that do not run, and those of `devctl run`
+    #[arg(short, long)]
+    all: bool,
+
+    /// Only what is in a state: `status=running`
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Option<Status>,
+
+    /// How to show it: `table`, `json`, or a Go template for each container, such as `{{.Name}} {{.State}}`; `table
+    /// TEMPLATE` puts a head above
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+
+    /// Ids and commands in full, in templates and JSON
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Whether to show containers of services that the files do not have
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
+    orphans: bool,
+
+    /// The ids of the containers alone
+    #[arg(short, long, conflicts_with = "services")]
+    quiet: bool,
+
+    /// The names of the services alone
+    #[arg(id = "services", long = "services")]
+    only_services: bool,
 
     /// How much CPU and memory each service uses, with all its processes
     #[arg(long)]
     stats: bool,
+
+    /// Only what is in this state; can be repeated
+    #[arg(long, value_name = "STATUS")]
+    status: Vec<Status>,
+
+    /// Services to show; all of them where none is named
+    #[arg(id = "named", value_name = "SERVICES")]
+    services: Vec<String>,
+}
+
+/// A state of a container, as the engine names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Status {
+    Paused,
+    Restarting,
+    Removing,
+    Running,
+    Dead,
+    Created,
+    Exited,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Running => "running",
+            Self::Dead => "dead",
+            Self::Created => "created",
+            Self::Exited => "exited",
+        }
+    }
+
+    /// The engine's word for a state of devctl's, so that programs and containers are filtered alike.
+    fn of(state: &str) -> &str {
+        match state {
+            "ready" | "probing" | "late" | "unhealthy" | "starting" | "stopping" | "orphaned" => "running",
+            "failed" | "done" | "stopped" => "exited",
+            "waiting" => "created",
+            other => other,
+        }
+    }
+}
+
+fn filter(text: &str) -> Result<Status, String> {
+    match text.split_once('=') {
+        Some(("status", status)) => clap::ValueEnum::from_str(status, true)
+            .map_err(|_| format!("there is no status `{status}`: `devctl ps --help` names them")),
+        Some((key, _)) => Err(format!("there is no filter `{key}`; there is `status=STATUS`")),
+        None => Err("a filter is written `status=STATUS`".to_owned()),
+    }
 }
 
 /// How `devctl ps` shows what runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// A table
+    /// A table.
     Table,
-    /// A JSON array of services
+    /// A JSON array of services.
     Json,
+    /// A line for each container.
+    Template {
+        /// What is in the line.
+        template: Template,
+        /// Whether the lines make a table with a head.
+        table: bool,
+    },
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            _ => match text.strip_prefix("table ") {
+                Some(rest) => Ok(Self::Template { template: rest.trim_start().parse()?, table: true }),
+                None if text.contains("{{") => Ok(Self::Template { template: text.parse()?, table: false }),
+                None => Err("there are `table`, `json` and templates such as `{{.Name}}`".to_owned()),
+            },
+        }
+    }
 }
 
 /// What `devctl ps` was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
+    /// `--all`.
+    pub(super) all: bool,
     /// `--format`.
     pub(super) format: Format,
+    /// `--no-trunc`.
+    pub(super) full: bool,
+    /// `--orphans`.
+    pub(super) orphans: bool,
+    /// `--quiet`.
+    pub(super) quiet: bool,
+    /// `--services`.
+    pub(super) only_services: bool,
     /// `--stats`.
     pub(super) stats: bool,
+    /// `--status` and `--filter`.
+    pub(super) status: Vec<Status>,
+    /// The services; all where empty.
+    pub(super) services: Vec<String>,
 }
 
 impl Args {
     pub(super) fn settings(self) -> Settings {
-        let Self { format, stats } = self;
-        Settings { format, stats }
+        let Self { all, filter, format, no_trunc, orphans, quiet, only_services, stats, mut status, services } = self;
+        status.extend(filter);
+        Settings { all, format, full: no_trunc, orphans, quiet, only_services, stats, status, services }
     }
 }
 
 /// Shows what runs.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
+    if settings.quiet || matches!(settings.format, Format::Template { .. }) {
+        return list_containers(&settings, &context).await;
+    }
     let state = StateDir::of(&super::project_folder(&context)?);
     let holder = Lock::holder(&state).map_err(|error| Error::io("cannot look at the project's lock", error))?;
     let record = match fresh(&state).await? {
@@ -97,12 +232,28 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             (rows, remarks, elsewhere)
         }
     };
+    let (mut services, mut remarks) = (services, remarks);
+    if settings.is_about_containers() {
+        merge_containers(&mut services, &settings, &context).await?;
+        remarks.clear();
+    }
+    if settings.only_services {
+        let mut names: Vec<&str> = services.iter().map(|row| row.service.as_str()).collect();
+        names.dedup();
+        output::print(&lines(names), context.color)?;
+        return Ok(0);
+    }
     let mut text = match settings.format {
         Format::Json => json(&services)?,
         // A word about what is going on says more than that nothing is here.
         Format::Table if services.is_empty() && holder.is_some() => String::new(),
+        Format::Table if services.is_empty() && settings.is_about_containers() => {
+            "there is nothing of that\n".to_owned()
+        }
         Format::Table if services.is_empty() => "nothing of this project runs\n".to_owned(),
-        Format::Table => table(&services, clock::timestamp(), terminal::size().map(|(columns, _)| columns)),
+        Format::Table | Format::Template { .. } => {
+            table(&services, clock::timestamp(), terminal::size().map(|(columns, _)| columns))
+        }
     };
     if settings.format == Format::Table {
         for remark in remarks {
@@ -114,6 +265,103 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         output::print(&text, context.color)?;
     }
     elsewhere.map(|()| 0)
+}
+
+impl Settings {
+    /// `devctl ps` and nothing more.
+    fn plain() -> Self {
+        Self {
+            all: false,
+            format: Format::Table,
+            full: false,
+            orphans: true,
+            quiet: false,
+            only_services: false,
+            stats: false,
+            status: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    /// Whether more or less is wanted than what `ps` shows by itself.
+    fn is_about_containers(&self) -> bool {
+        let Self { all, format, full: _, orphans, quiet, only_services, stats: _, status, services } = self;
+        let as_json = *format == Format::Json;
+        *all || !orphans || *quiet || *only_services || !status.is_empty() || !services.is_empty() || as_json
+    }
+
+    /// The containers that are meant.
+    fn pick(&self) -> Pick {
+        let stopped = self.all || !self.status.is_empty();
+        let oneoffs = if stopped { Oneoffs::Included } else { Oneoffs::LeftOut };
+        Pick { stopped, oneoffs, services: self.services.clone() }
+    }
+
+    fn wants(&self, container: &ProjectContainer, here: &Here) -> bool {
+        let state = self.status.is_empty() || self.status.iter().any(|status| status.as_str() == container.state);
+        state && (self.orphans || here.project.declares(&container.service))
+    }
+}
+
+/// Lists containers as Compose does.
+async fn list_containers(settings: &Settings, context: &Context) -> Result<u8, Error> {
+    let here = Here::find(context).await?;
+    let mut containers = here.picked(&settings.pick()).await?;
+    containers.retain(|container| settings.wants(container, &here));
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    let text = match &settings.format {
+        Format::Template { template, table } if !settings.quiet => {
+            listed::by_template(&containers, template, *table, settings.full, clock::timestamp())
+                .map_err(|message| Error::new(Blame::Configuration, message))?
+        }
+        Format::Table | Format::Json | Format::Template { .. } => {
+            lines(containers.iter().map(|container| container.id.as_str()))
+        }
+    };
+    output::print(&text, context.color)?;
+    Ok(0)
+}
+
+/// Lays what the engine has beside the rows there are: containers that have none get one, the others learn what the
+/// engine says of them, and what is not asked for goes.
+async fn merge_containers(rows: &mut Vec<Row>, settings: &Settings, context: &Context) -> Result<(), Error> {
+    let wanted = |row: &Row| {
+        let state = row.engine.as_ref().map_or_else(|| Status::of(&row.state), |listed| listed.state());
+        let state = settings.status.is_empty() || settings.status.iter().any(|status| status.as_str() == state);
+        state && (settings.services.is_empty() || settings.services.contains(&row.service))
+    };
+    let here = match Here::find(context).await {
+        Ok(here) => here,
+        // There may be no engine where there are no containers; what runs besides is known.
+        Err(_) if settings.format == Format::Json && !settings.all && settings.services.is_empty() => {
+            rows.retain(wanted);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let known = |service: &String| rows.iter().any(|row| row.service == *service);
+    for service in settings.services.iter().filter(|service| !known(service)) {
+        here.check(service).await?;
+    }
+    let plain = Settings { services: settings.services.clone(), ..Settings::plain() };
+    let as_ever = *settings == Settings { format: settings.format.clone(), stats: settings.stats, ..plain };
+    let pick = if as_ever { Pick::all(&settings.services) } else { settings.pick() };
+    let containers = here.containers(&pick).await?;
+    let now = clock::timestamp();
+    for container in &containers {
+        let listed = Box::new(listed::Listed::of(container, settings.full, now));
+        match rows.iter_mut().find(|row| row.container.as_deref() == Some(&container.name)) {
+            Some(row) => row.engine = Some(listed),
+            None => rows.push(Row { engine: Some(listed), ..Row::of_container(container) }),
+        }
+    }
+    if settings.only_services && !settings.pick().stopped {
+        rows.retain(|row| row.engine.as_ref().map_or_else(|| Status::of(&row.state) == "running", |_| true));
+    }
+    // A container that is not in the list is not asked for, whatever row it had.
+    rows.retain(|row| row.container.is_none() || row.engine.is_some() || as_ever);
+    rows.retain(|row| wanted(row) && (settings.orphans || row.engine.is_none() || here.project.declares(&row.service)));
+    Ok(())
 }
 
 /// What the supervisor itself says, where it can be asked: what is written of it is a moment behind.
@@ -243,9 +491,25 @@ struct Row {
     used: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// What the engine says of its container, by the names that Compose gives it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    engine: Option<Box<listed::Listed>>,
 }
 
 impl Row {
+    fn of_container(container: &ProjectContainer) -> Self {
+        let published = || container.ports.iter().filter(|port| port.host_port > 0);
+        Self {
+            service: container.service.clone(),
+            state: container.state.clone(),
+            container: Some(container.name.clone()),
+            ports: published().map(|port| port.host_port).collect(),
+            addresses: published().map(|port| format!("{}:{}", port.host_ip, port.host_port)).collect(),
+            detail: Some(container.status.clone()),
+            ..Self::default()
+        }
+    }
+
     fn of_record(service: String, record: ServiceRecord) -> Self {
         let last_exit = record.last_exit.as_ref().map(ExitFacts::of);
         let ServiceRecord { phase, pid, container, since, ready_ms, restarts, next_start, .. } = record;

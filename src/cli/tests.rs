@@ -160,7 +160,10 @@ fn the_other_commands_take_theirs() {
         command => panic!("{command:?}"),
     }
     match parse("devctl ps --format json --stats") {
-        Command::Ps(args) => assert_eq!(args.settings(), ps::Settings { format: ps::Format::Json, stats: true }),
+        Command::Ps(args) => {
+            let settings = args.settings();
+            assert_eq!((settings.format, settings.stats, settings.orphans), (ps::Format::Json, true, true));
+        }
         command => panic!("{command:?}"),
     }
     match parse("devctl db shell -c 'select 1' -c '-- two'") {
@@ -229,7 +232,12 @@ fn the_commands_for_what_runs_take_theirs() {
     match parse("devctl wait api db --for stopped --timeout 90s") {
         Command::Wait(args) => assert_eq!(
             args.settings(),
-            wait::Settings { services: services(), wanted: wait::Wanted::Stopped, timeout: Duration::from_secs(90) }
+            wait::Settings {
+                services: services(),
+                wanted: wait::Wanted::Stopped,
+                timeout: Some(Duration::from_secs(90)),
+                down_project: false
+            }
         ),
         command => panic!("{command:?}"),
     }

@@ -4,11 +4,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
+use super::containers::{Here, exit_code};
 use super::{Context, duration, output};
 use crate::advice::Blame;
 use crate::control::client::{Client, Events};
 use crate::control::wire::{ServiceStatus, State, Status};
+use crate::driver::docker::Pick;
 use crate::error::Error;
 use crate::manifest::suggest;
 use crate::name::ServiceName;
@@ -25,20 +29,33 @@ const LOOK: Duration = Duration::from_millis(200);
 Examples:
   devctl wait api                          until the API is ready
   devctl wait --timeout 2m                 until everything is ready
-  devctl wait migrate --for stopped        until it has ended")]
+  devctl wait migrate --for stopped        until it has ended
+  devctl wait job --for exit               until its container has ended, with its exit code")]
 pub(super) struct Args {
     /// Services to wait for; all of them where none is named
     #[arg(value_name = "SERVICES")]
     services: Vec<ServiceName>,
 
     /// What to wait for
-    #[arg(long = "for", value_name = "STATE", default_value = "ready")]
+    #[arg(
+        long = "for",
+        value_name = "STATE",
+        default_value = "ready",
+        default_value_if("down_project", "true", "exit")
+    )]
     wanted: Wanted,
 
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::parse)]
-    timeout: Duration,
+    /// How long to wait; 1m where it is not given, and for ever for `exit`
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+
+    /// Wait for `exit`, then take the project down
+    #[arg(long)]
+    down_project: bool,
 }
+
+/// How long is waited where nothing else is said.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,6 +66,8 @@ pub(super) enum Wanted {
     Stopped,
     /// It failed
     Failed,
+    /// Its containers have ended, whoever started them; their exit code is passed on
+    Exit,
 }
 
 /// What `devctl wait` was asked for.
@@ -59,21 +78,29 @@ pub(super) struct Settings {
     /// `--for`.
     pub(super) wanted: Wanted,
     /// `--timeout`.
-    pub(super) timeout: Duration,
+    pub(super) timeout: Option<Duration>,
+    /// `--down-project`.
+    pub(super) down_project: bool,
 }
 
 impl Args {
     pub(super) fn settings(self) -> Settings {
-        let Self { services, wanted, timeout } = self;
-        Settings { services, wanted, timeout }
+        let Self { services, wanted, timeout, down_project } = self;
+        Settings { services, wanted, timeout, down_project }
     }
 }
 
 /// Waits.
 pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Error> {
+    if settings.down_project && settings.wanted != Wanted::Exit {
+        return Err(Error::new(Blame::Configuration, "`--down-project` waits for the end of containers: `--for exit`"));
+    }
+    if settings.wanted == Wanted::Exit {
+        return until_the_end(&settings, context).await;
+    }
     let root = super::project_folder(&context)?;
     let mut seen = None;
-    let waited = tokio::time::timeout(settings.timeout, until(&root, &settings, &mut seen)).await;
+    let waited = tokio::time::timeout(settings.timeout.unwrap_or(LIMIT), until(&root, &settings, &mut seen)).await;
     match waited {
         Ok(Ok(told)) => {
             output::print(&told, context.color)?;
@@ -82,6 +109,45 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         Ok(Err(error)) => Err(error),
         Err(_) => Err(too_late(&settings, seen.as_ref())),
     }
+}
+
+/// Waits until the containers have ended, as `docker compose wait` does: the exit code is that of the last one.
+async fn until_the_end(settings: &Settings, context: Context) -> Result<u8, Error> {
+    let here = Here::find(&context).await?;
+    let services: Vec<String> = settings.services.iter().map(|service| service.as_str().to_owned()).collect();
+    let containers = here.picked(&Pick::running(&services).with_oneoffs()).await?;
+    if containers.is_empty() {
+        let which = if services.is_empty() { "this project".to_owned() } else { services.join(", ") };
+        return Err(Error::new(Blame::Service, format!("no container of {which} runs")));
+    }
+    let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+    output::note(&format!("waiting for the end of {}\n", names.join(", ")), context.color)?;
+    let waits = containers.iter().map(async |container| (here.engine.wait_for_end(&container.id).await, container));
+    let mut waits: FuturesUnordered<_> = waits.collect();
+    let all = async {
+        let mut code = 0;
+        while let Some((ended, container)) = waits.next().await {
+            code = ended?;
+            let text = format!("container \"{}\" exited with status code {code}\n", container.id);
+            output::print(&text, context.color)?;
+        }
+        Ok::<i64, Error>(code)
+    };
+    let code = match settings.timeout {
+        None => all.await?,
+        Some(limit) => match tokio::time::timeout(limit, all).await {
+            Ok(code) => code?,
+            Err(_) => {
+                let limit = crate::report::duration(crate::event::millis(limit));
+                return Err(Error::new(Blame::Timeout, format!("not every container ended within {limit}")));
+            }
+        },
+    };
+    drop(waits);
+    if settings.down_project {
+        super::down_by_default(context).await?;
+    }
+    Ok(exit_code(code))
 }
 
 async fn until(root: &std::path::Path, settings: &Settings, seen: &mut Option<Status>) -> Result<String, Error> {
@@ -145,7 +211,7 @@ fn verdict(services: &[ServiceName], wanted: Wanted, status: &Status) -> Result<
             }
             (Wanted::Ready, State::Failed) => return Err(never(service, "failed")),
             (Wanted::Failed, State::Done) => return Err(never(service, "ended well")),
-            (Wanted::Ready | Wanted::Stopped | Wanted::Failed, _) => all = false,
+            (Wanted::Ready | Wanted::Stopped | Wanted::Failed | Wanted::Exit, _) => all = false,
         }
     }
     Ok(all.then_some(told))
@@ -177,8 +243,8 @@ fn looked_at<'a>(services: &[ServiceName], status: &'a Status) -> Result<Vec<&'a
 }
 
 fn too_late(settings: &Settings, seen: Option<&Status>) -> Error {
-    let Settings { services, wanted, timeout } = settings;
-    let limit = crate::report::duration(crate::event::millis(*timeout));
+    let Settings { services, wanted, timeout, down_project: _ } = settings;
+    let limit = crate::report::duration(crate::event::millis(timeout.unwrap_or(LIMIT)));
     let Some(status) = seen else {
         return Error::new(Blame::Timeout, format!("nothing of this project ran within {limit}"))
             .hint("start it with `devctl up -d`, or with `devctl up` in a terminal");
@@ -187,6 +253,7 @@ fn too_late(settings: &Settings, seen: Option<&Status>) -> Error {
         Wanted::Ready => "was not ready",
         Wanted::Stopped => "did not stop",
         Wanted::Failed => "did not fail",
+        Wanted::Exit => "did not end",
     };
     let who = match services.as_slice() {
         [one] => format!("`{one}`"),

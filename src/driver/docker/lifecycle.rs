@@ -18,7 +18,7 @@ use super::{Docker, ProjectContainer};
 const ENGINE_GRACE: Duration = Duration::from_secs(10);
 
 /// Longer than anybody waits for the end of a container.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How a container is, looked at by itself: what a list says may be a moment old.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod leftover;
 mod lifecycle;
 mod network;
 mod observe;
+mod oneoff;
 mod output;
 mod project;
 mod running;
@@ -29,6 +30,7 @@ pub use examine::{ContainerImage, Processes, Stats};
 pub use happenings::Happening;
 pub use leftover::TakenDown;
 pub use lifecycle::Condition;
+pub use oneoff::Attached;
 pub use output::LogRange;
 pub use project::{
     EngineProject, NeedUntil, Oneoffs, Pick, ProjectContainer, PublishedPort, ServiceNeed, start_levels,

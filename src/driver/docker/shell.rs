@@ -20,7 +20,7 @@ use super::running::{exec_code, explain_exec};
 use crate::os::terminal::{self, Ending, Input, RawMode, WindowChanges};
 
 /// What the shell of a program dies of when nobody reads its output any more: 128 + SIGPIPE.
-const BROKEN_PIPE: i32 = 141;
+pub(super) const BROKEN_PIPE: i32 = 141;
 
 /// Keys that leave the command running behind one's back. The engine's own (Ctrl+P, Ctrl+Q) hold back every Ctrl+P,
 /// which line editors use; nobody types these.
@@ -222,7 +222,7 @@ pub(super) async fn follow_size(
     std::future::pending().await
 }
 
-pub(super) async fn next_ending(ending: Option<&mut Ending>) -> i32 {
+async fn next_ending(ending: Option<&mut Ending>) -> i32 {
     match ending {
         Some(ending) => ending.next().await,
         None => std::future::pending().await,
