@@ -14,7 +14,7 @@ use crate::name::{NodeId, ProjectName, RunId, ServiceName};
 pub type Word = &'static str;
 
 /// The words that events are known to carry.
-const WORDS: [Word; 15] = [
+const WORDS: [Word; 16] = [
     "docker",
     "embedded",
     "none",
@@ -30,6 +30,7 @@ const WORDS: [Word; 15] = [
     "bytes",
     "crates",
     "lines",
+    "steps",
 ];
 
 /// Reads a word. One that is not known here stays in memory for as long as the program runs: only a client of the

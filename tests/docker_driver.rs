@@ -103,7 +103,7 @@ async fn a_whole_life_from_network_to_removal() {
         lab.docker.ensure_network(&second, &create).await.unwrap();
         lab.docker.ensure_volume(&volume, &create).await.unwrap();
         lab.docker.ensure_volume(&volume, &create).await.unwrap();
-        let image = ImageSpec { reference: IMAGE.to_owned(), platform: None, pull: PullPolicy::Never };
+        let image = ImageSpec { reference: IMAGE.to_owned(), platform: None, pull: PullPolicy::Never, build: None };
         lab.docker.ensure_image(&image, &create).await.unwrap();
 
         let port = free_port();
@@ -588,7 +588,8 @@ async fn images_that_cannot_be_had_say_why() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
         let cx = lab.cx("web", Action::Create);
-        let image = |reference: &str, pull| ImageSpec { reference: reference.to_owned(), platform: None, pull };
+        let image =
+            |reference: &str, pull| ImageSpec { reference: reference.to_owned(), platform: None, pull, build: None };
         let never = image("dkt-absent:1", PullPolicy::Never);
         let error = docker_error(lab.docker.ensure_image(&never, &cx).await.unwrap_err());
         assert_eq!(

@@ -9,7 +9,7 @@ use crate::advice::Blame;
 use crate::control::client::Client;
 use crate::driver::docker::{Docker, Pick, ProjectContainer};
 use crate::error::Error;
-use crate::manifest::{self, Manifest, suggest};
+use crate::manifest::{Manifest, suggest};
 use crate::name::ProjectName;
 use crate::state::StateDir;
 use crate::state::lock::Lock;

@@ -93,7 +93,12 @@ async fn ask(wanted: &Wanted, env: &BTreeMap<String, String>) -> Result<(Docker,
 async fn out_of_reach(engine: &Docker, observed: &Observed, wanted: &Wanted) -> Vec<String> {
     let missing = wanted.images.iter().filter(|(image, _)| !observed.images.contains_key(image));
     let asked = missing.map(async |(image, policy)| {
-        let can = *policy != PullPolicy::Never && engine.can_pull(image).await;
+        let can = match policy {
+            PullPolicy::Never => false,
+            // Made here, so that no registry need have it.
+            PullPolicy::Build => true,
+            PullPolicy::Missing | PullPolicy::Always | PullPolicy::Refresh(_) => engine.can_pull(image).await,
+        };
         (!can).then(|| image.clone())
     });
     join_all(asked).await.into_iter().flatten().collect()

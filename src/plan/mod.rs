@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::driver::Work;
-use crate::driver::docker::{Observed, ObservedContainer};
+use crate::driver::docker::{Observed, ObservedContainer, PullPolicy};
 use crate::event::Action;
 use crate::name::{NodeId, RunId};
 use crate::stack::{Node, Stack};
@@ -117,10 +117,14 @@ fn judge(node: &Node, stack: &Stack, now: &Now, kept_any: bool) -> Judgement {
             }
         }
         Work::Image(spec) => match engine.images.get(&spec.reference) {
-            Some(id) if spec.pull != crate::driver::docker::PullPolicy::Always => {
-                (Action::Keep, Some(id.clone()), "the engine has it".to_owned())
-            }
-            Some(_) => (Action::Create, None, "its pull policy is `always`".to_owned()),
+            Some(id) => match spec.pull {
+                PullPolicy::Missing | PullPolicy::Never => {
+                    (Action::Keep, Some(id.clone()), "the engine has it".to_owned())
+                }
+                PullPolicy::Always => (Action::Create, None, "its pull policy is `always`".to_owned()),
+                PullPolicy::Build => (Action::Create, None, "its pull policy is `build`".to_owned()),
+                PullPolicy::Refresh(_) => (Action::Create, None, "unless it is new enough".to_owned()),
+            },
             None => (Action::Create, None, "the engine does not have it".to_owned()),
         },
         Work::Create(spec) => container(node, spec, now).unwrap_or_else(absent),
@@ -167,6 +171,7 @@ impl fmt::Display for Plan {
         let width = self.steps.iter().map(|step| object(&step.node.id).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let verb = match (step.action, &step.node.work) {
+                (Action::Create, Work::Image(spec)) if spec.build.is_some() => "build",
                 (Action::Create, Work::Image(_)) => "pull",
                 (Action::Create, Work::Install(_)) => "install",
                 (Action::Create, _) => "create",

@@ -147,11 +147,14 @@ fn work(work: &Work) -> (&'static str, Value) {
                 PullPolicy::Missing => "missing",
                 PullPolicy::Always => "always",
                 PullPolicy::Never => "never",
+                PullPolicy::Build => "build",
+                PullPolicy::Refresh(_) => "refresh",
             };
             (
                 "image",
                 without_null(json!({
                     "reference": spec.reference, "pull": pull, "platform": spec.platform,
+                    "context": spec.build.as_ref().map(|build| &build.context),
                 })),
             )
         }

@@ -8,7 +8,7 @@ use super::containers::Project;
 use super::programs::{self, Environment};
 use super::select::select;
 use super::{Infra, Need, Node, PortClaim, ResolveError, Selection, Stack, Until, embedded, graph, replicas};
-use crate::driver::{Work, docker};
+use crate::driver::Work;
 use crate::manifest::Manifest;
 use crate::name::{NodeId, ServiceName};
 
@@ -79,12 +79,9 @@ fn add(nodes: &mut IndexMap<NodeId, Node>, node: Node) {
         return;
     };
     if let (Work::Image(there), Work::Image(image)) = (&mut there.work, node.work) {
-        there.pull = match (there.pull, image.pull) {
-            (docker::PullPolicy::Always, _) | (_, docker::PullPolicy::Always) => docker::PullPolicy::Always,
-            (docker::PullPolicy::Missing, _) | (_, docker::PullPolicy::Missing) => docker::PullPolicy::Missing,
-            (docker::PullPolicy::Never, docker::PullPolicy::Never) => docker::PullPolicy::Never,
-        };
+        there.pull = there.pull.stricter(image.pull);
         there.platform = there.platform.take().or(image.platform);
+        there.build = there.build.take().or(image.build);
     }
 }
 

@@ -229,7 +229,15 @@ impl Lab {
     }
 
     pub(crate) fn start_spec(&self, service: &str) -> StartSpec {
-        StartSpec { name: self.name(service), service: service.parse().unwrap(), healthcheck: None, tty: false }
+        StartSpec {
+            name: self.name(service),
+            service: service.parse().unwrap(),
+            healthcheck: None,
+            tty: false,
+            files: Vec::new(),
+            post_start: Vec::new(),
+            pre_stop: Vec::new(),
+        }
     }
 
     /// Creates and starts.

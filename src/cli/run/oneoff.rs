@@ -199,6 +199,10 @@ mod tests {
         let endpoint = api::EndpointSettings { aliases: list(&["p-web-1", "web", "www"]), ..Default::default() };
         ContainerSpec {
             service: Some("web".parse().unwrap()),
+            number: 1,
+            links: Vec::new(),
+            external_links: Vec::new(),
+            hash: None,
             name: "p-web-1".to_owned(),
             platform: None,
             networks: vec![("p_default".to_owned(), endpoint)],

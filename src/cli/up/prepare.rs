@@ -14,7 +14,7 @@ use crate::advice::Blame;
 use crate::cli::{Context, last_run};
 use crate::driver::choice::{self, Choice, Wanted, Wish};
 use crate::driver::claim::{self, Claim};
-use crate::driver::docker::{Docker, Observed};
+use crate::driver::docker::{Docker, Observed, PullPolicy};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self, Patience, Processes, Swept};
 use crate::driver::{Drivers, Work};
@@ -437,7 +437,10 @@ fn wanted(stack: &Stack) -> Wanted {
         match &node.work {
             Work::Network(spec) => wanted.networks.push(spec.name.clone()),
             Work::Volume(spec) => wanted.volumes.push(spec.name.clone()),
-            Work::Image(spec) => wanted.images.push((spec.reference.clone(), spec.pull)),
+            Work::Image(spec) => {
+                let pull = if spec.build.is_some() { PullPolicy::Build } else { spec.pull };
+                wanted.images.push((spec.reference.clone(), pull));
+            }
             Work::Create(_)
             | Work::Container(_)
             | Work::Install(_)

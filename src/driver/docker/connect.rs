@@ -66,6 +66,15 @@ enum Address {
     Tcp { authority: String, tls: Option<Tls> },
 }
 
+/// Where an engine listens that devctl can make requests of its own to, without TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A host and a port.
+    Tcp(String),
+}
+
 /// The files of a TLS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Tls {
@@ -134,7 +143,12 @@ async fn identify(
         return Err(Error::TooOld { host, version: name, api: text });
     }
     let description = format!("Docker Engine {} (API {text})", name.split('+').next().unwrap_or(&name));
-    Ok(Docker { inner: std::sync::Arc::new(Inner { client, api, description, host }) })
+    let plain = match &endpoint.address {
+        Address::Unix(path) => Some(Plain::Unix(path.clone())),
+        Address::Tcp { authority, tls: None } => Some(Plain::Tcp(authority.clone())),
+        Address::Tcp { tls: Some(_), .. } | Address::Pipe(_) => None,
+    };
+    Ok(Docker { inner: std::sync::Arc::new(Inner { client, api, description, host, plain }) })
 }
 
 fn parse_api(text: &str) -> Option<(u32, u32)> {

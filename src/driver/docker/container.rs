@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest, NetworkingConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, MountType, NetworkConnectRequest, NetworkingConfig,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -14,10 +16,10 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 
 use super::error::{self, Error};
-use super::observe::{IMAGE, RUN, found};
+use super::observe::{CONFIG_HASH, IMAGE, RUN, found};
 use super::running::is_alive;
 use super::spec::ContainerSpec;
-use super::{Docker, image};
+use super::{Docker, image, references};
 use crate::driver::StartContext;
 use crate::event::Action;
 
@@ -56,13 +58,15 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
         return Err(Error::ImageMissing { image: spec.image().to_owned(), may_pull: true });
     };
     let several = docker.speaks(1, 44);
-    let mut body = body_for(docker, spec);
+    let mut body = body_for(docker, spec)?;
+    let mut networks = spec.networks.clone();
+    let hash = references::resolve(docker, spec, &mut body, &mut networks).await?;
     let labels = body.labels.get_or_insert_default();
     labels.insert(IMAGE.to_owned(), image);
     labels.insert(RUN.to_owned(), cx.run.to_string());
+    labels.extend(hash.map(|hash| (CONFIG_HASH.to_owned(), hash)));
     // Engines before 25 take one network here; the others are joined before the start.
-    let (at_once, later) =
-        spec.networks.split_at(if several { spec.networks.len() } else { spec.networks.len().min(1) });
+    let (at_once, later) = networks.split_at(if several { networks.len() } else { networks.len().min(1) });
     if !at_once.is_empty() {
         let endpoints_config = Some(at_once.iter().cloned().collect());
         body.networking_config = Some(NetworkingConfig { endpoints_config });
@@ -114,13 +118,28 @@ fn error_message(error: &bollard::errors::Error) -> String {
 }
 
 /// What is sent to this engine: what the spec says, without what its API does not know.
-fn body_for(docker: &Docker, spec: &ContainerSpec) -> ContainerCreateBody {
+fn body_for(docker: &Docker, spec: &ContainerSpec) -> Result<ContainerCreateBody, Error> {
+    let too_old = |what, engine, api| Error::EngineTooOld { container: spec.name.clone(), what, engine, api };
+    let mut mounts = spec.body.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
+    if !docker.speaks(1, 48) && mounts.any(|mount| mount.typ == Some(MountType::IMAGE)) {
+        return Err(too_old("a volume of `type: image`", "28", "1.48"));
+    }
+    if !docker.speaks(1, 49) && spec.networks.iter().any(|(_, endpoint)| named_interface(endpoint)) {
+        return Err(too_old("`interface_name`", "28.1", "1.49"));
+    }
+    if !docker.speaks(1, 44) && spec.networks.iter().any(|(_, endpoint)| endpoint.mac_address.is_some()) {
+        return Err(too_old("`mac_address`", "25", "1.44"));
+    }
     let mut body = spec.body.clone();
     // devctl honours it itself, by asking as often.
     if let Some(check) = body.healthcheck.as_mut().filter(|_| !docker.speaks(1, 44)) {
         check.start_interval = None;
     }
-    body
+    Ok(body)
+}
+
+fn named_interface(endpoint: &EndpointSettings) -> bool {
+    endpoint.driver_opts.as_ref().is_some_and(|options| options.contains_key("com.docker.network.endpoint.ifname"))
 }
 
 /// Rounded up: a grace of half a second must not become none.

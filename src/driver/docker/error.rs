@@ -199,6 +199,73 @@ pub enum Error {
         message: String,
     },
 
+    /// The build of an image failed.
+    #[error(
+        "the image `{image}` could not be built{}: {message}",
+        .step.as_ref().map_or_else(String::new, |step| format!(" at the step `{step}`"))
+    )]
+    BuildFailed {
+        /// The image's reference.
+        image: String,
+        /// The step that failed, as the Dockerfile has it.
+        step: Option<String>,
+        /// The builder's words.
+        message: String,
+        /// The last lines of what the build printed.
+        output: Vec<String>,
+    },
+
+    /// What the build works on is not there or cannot be read.
+    #[error("the image cannot be built: {problem}")]
+    BadBuildContext {
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// The build asks for something that neither of the engine's builders can do by itself.
+    #[error("`{what}` needs the BuildKit of `docker buildx`, which is not installed")]
+    NeedsBuildx {
+        /// The key.
+        what: &'static str,
+    },
+
+    /// A hook of a service failed.
+    #[error("the {kind} hook of `{container}` ended with exit code {code}: `{command}`")]
+    HookFailed {
+        /// `post_start` or `pre_stop`.
+        kind: &'static str,
+        /// The container.
+        container: String,
+        /// The command.
+        command: String,
+        /// Its exit code.
+        code: i32,
+    },
+
+    /// A container is to share something of another that is not there.
+    #[error("`{container}` cannot share {what} with the service `{service}`: it has no container")]
+    NothingToShare {
+        /// The container.
+        container: String,
+        /// What: `the network`, `volumes`.
+        what: &'static str,
+        /// The service.
+        service: String,
+    },
+
+    /// The engine is too old for something that the file asks for.
+    #[error("`{container}`: {what} needs Docker Engine {engine} (API {api}) or newer")]
+    EngineTooOld {
+        /// The container.
+        container: String,
+        /// What is asked for, by its key.
+        what: &'static str,
+        /// The first engine that has it.
+        engine: &'static str,
+        /// The first API that has it.
+        api: &'static str,
+    },
+
     /// An external network or volume is not there.
     #[error("the external {kind} `{name}` does not exist")]
     ExternalMissing {
@@ -332,9 +399,16 @@ impl Advice for Error {
             | Self::VolumeInUse { .. }
             | Self::NameTaken { .. }
             | Self::PortTaken { .. }
+            | Self::NeedsBuildx { .. }
+            | Self::EngineTooOld { .. }
             | Self::Terminal { .. } => Blame::Environment,
-            Self::BadContainer { .. } => Blame::Configuration,
-            Self::StartFailed { .. } | Self::NoSuchContainer { .. } | Self::NotUp { .. } => Blame::Service,
+            Self::BadContainer { .. } | Self::BadBuildContext { .. } => Blame::Configuration,
+            Self::StartFailed { .. }
+            | Self::BuildFailed { .. }
+            | Self::HookFailed { .. }
+            | Self::NothingToShare { .. }
+            | Self::NoSuchContainer { .. }
+            | Self::NotUp { .. } => Blame::Service,
             Self::NotConnected | Self::BadAnswer { .. } => Blame::Bug,
         }
     }
@@ -397,6 +471,16 @@ impl Advice for Error {
                 "`docker login`, then `docker pull {image}`; devctl does not pass credentials on yet, but uses what is pulled"
             )],
             Self::PullFailed { image, .. } => vec![format!("`docker pull {image}` shows the same in full")],
+            // What it printed is shown beside it.
+            Self::BuildFailed { .. } | Self::HookFailed { .. } => Vec::new(),
+            Self::BadBuildContext { .. } => {
+                vec!["check `context` and `dockerfile` under `build:`".to_owned()]
+            }
+            Self::NeedsBuildx { what } => {
+                vec!["install Docker's buildx plugin".to_owned(), format!("or do without `{what}`")]
+            }
+            Self::EngineTooOld { what, .. } => vec![format!("upgrade the engine, or do without {what}")],
+            Self::NothingToShare { service, .. } => vec![format!("start it first: `devctl up {service}`")],
             Self::ExternalMissing { kind, name } => {
                 vec![format!("`docker {kind} create {name}`, or drop `external: true`")]
             }

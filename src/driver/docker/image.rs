@@ -7,12 +7,13 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::Docker;
 use super::error::{self, Error};
 use super::observe::found;
 use super::spec::{ImageSpec, PullPolicy};
+use super::{Docker, build};
 use crate::driver::StartContext;
 use crate::event::{Action, Progress};
+use crate::os::clock;
 
 /// How long [`can_pull`] waits for the registry before it is taken for out of reach.
 const REGISTRY: Duration = Duration::from_secs(8);
@@ -24,17 +25,63 @@ pub(super) async fn id(docker: &Docker, reference: &str) -> Result<Option<String
     Ok(image.and_then(|image| image.id))
 }
 
+/// Has an image: what the engine has, what a registry gives, or what is built.
 pub(super) async fn ensure(docker: &Docker, spec: &ImageSpec, cx: &StartContext) -> Result<(), Error> {
-    match spec.pull {
-        PullPolicy::Always => return pull(docker, spec, cx).await,
-        PullPolicy::Missing | PullPolicy::Never if cx.action == Action::Keep => return Ok(()),
-        PullPolicy::Missing | PullPolicy::Never => {}
+    let always = matches!(spec.pull, PullPolicy::Always | PullPolicy::Build);
+    if cx.action == Action::Keep && !always {
+        return Ok(());
     }
-    match (id(docker, &spec.reference).await?, spec.pull) {
-        (Some(_), _) => Ok(()),
-        (None, PullPolicy::Never) => Err(Error::ImageMissing { image: spec.reference.clone(), may_pull: false }),
-        (None, PullPolicy::Missing | PullPolicy::Always) => pull(docker, spec, cx).await,
+    let Some(build) = &spec.build else { return ensure_base(docker, spec, cx).await };
+    if spec.pull == PullPolicy::Build {
+        return build::build(docker, spec, build, cx).await;
     }
+    // What has no name of its own is in no registry.
+    if build.named && wants_pull(docker, spec).await? {
+        match pull(docker, spec, cx).await {
+            Ok(()) => return Ok(()),
+            Err(error) => say_why(cx, &error).await,
+        }
+    }
+    if id(docker, &spec.reference).await?.is_some() {
+        return Ok(());
+    }
+    build::build(docker, spec, build, cx).await
+}
+
+/// Says why there was no pull, where a build takes its place.
+async fn say_why(cx: &StartContext, error: &Error) {
+    cx.logs.write(crate::logs::Stream::Stdout, format!("devctl: {error}; building it instead\n").as_bytes()).await;
+}
+
+/// Has an image that is not built.
+pub(super) async fn ensure_base(docker: &Docker, spec: &ImageSpec, cx: &StartContext) -> Result<(), Error> {
+    if wants_pull(docker, spec).await? {
+        return pull(docker, spec, cx).await;
+    }
+    match id(docker, &spec.reference).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::ImageMissing { image: spec.reference.clone(), may_pull: false }),
+    }
+}
+
+async fn wants_pull(docker: &Docker, spec: &ImageSpec) -> Result<bool, Error> {
+    Ok(match spec.pull {
+        PullPolicy::Always => true,
+        PullPolicy::Never | PullPolicy::Build => false,
+        PullPolicy::Missing => id(docker, &spec.reference).await?.is_none(),
+        PullPolicy::Refresh(after) => match tagged(docker, &spec.reference).await? {
+            Some(at) => clock::timestamp().duration_since(at) > after.try_into().unwrap_or(jiff::SignedDuration::MAX),
+            None => true,
+        },
+    })
+}
+
+/// When the engine got an image, where it has it and knows.
+async fn tagged(docker: &Docker, reference: &str) -> Result<Option<jiff::Timestamp>, Error> {
+    let image = found(docker.client().inspect_image(reference).await)
+        .map_err(|e| Error::from_call(format!("look at the image `{reference}`"), e))?;
+    let at = image.and_then(|image| image.metadata).and_then(|metadata| metadata.last_tag_time);
+    Ok(at.and_then(|at| at.parse().ok()))
 }
 
 /// Pulls; dropping the future closes the connection, which ends the pull on the engine as well.

@@ -4,13 +4,16 @@
 //! [`StartContext::action`]; this room decides nothing but how to word a failure.
 
 mod archive;
+mod build;
 mod connect;
 mod container;
 mod copy;
 mod error;
 mod examine;
 mod fate;
+mod files;
 mod happenings;
+mod hooks;
 mod image;
 mod leftover;
 mod lifecycle;
@@ -19,6 +22,7 @@ mod observe;
 mod oneoff;
 mod output;
 mod project;
+mod references;
 mod running;
 mod shell;
 mod spec;
@@ -37,7 +41,8 @@ pub use project::{
 };
 pub use shell::{Ended, ShellSpec};
 pub use spec::{
-    ContainerSpec, ImageSpec, NetworkSpec, Observed, ObservedContainer, PullPolicy, StartSpec, VolumeSpec, stop_levels,
+    BuildSecret, BuildSecretSource, ConfigHash, ContainerSpec, File, Hook, ImageBuild, ImageSpec, NetworkSpec,
+    Observed, ObservedContainer, PullPolicy, StartSpec, VolumeSpec, stop_levels,
 };
 pub use usage::ContainerUsage;
 
@@ -64,6 +69,8 @@ struct Inner {
     api: (u32, u32),
     description: String,
     host: String,
+    /// Where requests can be made without the library, for what that does not know.
+    plain: Option<connect::Plain>,
 }
 
 /// What is known of a port that a container publishes.

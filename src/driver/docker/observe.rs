@@ -57,6 +57,13 @@ async fn containers(client: &Client, filters: &Filters, all: bool) -> Result<Vec
     client.list_containers(Some(options)).await
 }
 
+/// The containers of a service that `up` made, whether or not they run.
+pub(super) async fn of_service(docker: &Docker, project: &str, service: &str) -> Result<Vec<ContainerSummary>, Error> {
+    let labels = [format!("{PROJECT}={project}"), format!("{SERVICE}={service}"), format!("{ONEOFF}=False")];
+    let found = containers(docker.client(), &filter("label", labels), true).await;
+    found.map_err(|e| Error::from_call(format!("look for the containers of `{service}`"), e))
+}
+
 /// See [`Docker::observe`].
 pub(super) async fn observe(
     client: &Client,

@@ -15,10 +15,11 @@ use super::container::{bound, explain_start, inspect, published, stop_within, wh
 use super::error::{self, Error};
 use super::fate::{self, Fate};
 use super::output::{Cursor, end_of_log, follow};
-use super::spec::StartSpec;
-use super::{Docker, connect};
+use super::spec::{Hook, StartSpec};
+use super::{Docker, connect, files, hooks};
 use crate::driver::{Control, DriverError, ExecOutput, Health, Listener, Running, StartContext};
 use crate::event::{Exit, Handle};
+use crate::logs::{LogSink, Stream};
 use crate::os::process::Kill;
 
 /// How long an engine that does not answer may stay away before it is taken for gone. A restart of an engine that
@@ -44,6 +45,7 @@ pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) 
     let ports = if runs {
         bound(&before)
     } else {
+        files::write(docker, &id, &spec.files).await?;
         if let Err(error) = docker.client().start_container(&id, None).await {
             return Err(explain_start(docker, &spec.name, &wanted, error).await);
         }
@@ -58,11 +60,24 @@ pub(super) async fn start(docker: &Docker, spec: &StartSpec, cx: &StartContext) 
     // Nobody owns these tasks: they end with the container, or with the engine.
     tokio::spawn(fate::watch(docker.clone(), id.clone(), cx.logs.clone(), tell, is_asked, restarts));
     tokio::spawn(follow(docker.clone(), id.clone(), cx.logs.clone(), cursor, fate.clone()));
+    if !runs {
+        hooks::run(docker, &spec.name, "post_start", &spec.post_start, &cx.logs).await?;
+    }
     let (handle, name) = (Handle::Container { id: id.clone(), name: spec.name.clone() }, spec.name.clone());
     Ok(Running {
         handle,
         exit: end(fate.clone()).boxed(),
-        control: Arc::new(Container { docker: docker.clone(), id, name, stop_signal, ports, asked, fate }),
+        control: Arc::new(Container {
+            docker: docker.clone(),
+            id,
+            name,
+            stop_signal,
+            ports,
+            asked,
+            fate,
+            pre_stop: spec.pre_stop.clone(),
+            logs: cx.logs.clone(),
+        }),
     })
 }
 
@@ -149,6 +164,9 @@ struct Container {
     /// Whether devctl wants it to end.
     asked: watch::Sender<bool>,
     fate: watch::Receiver<Fate>,
+    /// What is run in it before it is stopped, and where that prints.
+    pre_stop: Vec<Hook>,
+    logs: LogSink,
 }
 
 impl Container {
@@ -176,8 +194,14 @@ impl Container {
 impl Control for Container {
     fn stop(&self, grace: Duration) -> BoxFuture<'static, Result<(), DriverError>> {
         self.asked.send_replace(true);
-        let (docker, id) = (self.docker.clone(), self.id.clone());
+        let (docker, id, name) = (self.docker.clone(), self.id.clone(), self.name.clone());
+        let (pre_stop, logs) = (self.pre_stop.clone(), self.logs.clone());
         async move {
+            // Compose gives up the stop where a hook fails, and the container stays. Here it goes: whoever stops a
+            // stack wants it stopped.
+            if let Err(error) = hooks::run(&docker, &name, "pre_stop", &pre_stop, &logs).await {
+                logs.write(Stream::Stderr, format!("devctl: {error}\n").as_bytes()).await;
+            }
             let seconds = i32::try_from(whole_seconds(grace)).unwrap_or(i32::MAX);
             Ok(stop_within(&docker, &id, Some(seconds), grace).await?)
         }

@@ -57,7 +57,15 @@ impl Project<'_> {
             ..api::ContainerCreateBody::default()
         };
         let platform = container.platform.clone();
-        ContainerSpec { service: Some(container.name.clone()), name, platform, body, networks }
+        ContainerSpec {
+            service: Some(container.name.clone()),
+            number: 1,
+            name,
+            platform,
+            body,
+            networks,
+            ..ContainerSpec::default()
+        }
     }
 }
 

@@ -57,6 +57,9 @@ impl Project<'_> {
             service: container.name.clone(),
             healthcheck: spec.body.healthcheck.clone(),
             tty: container.tty,
+            files: Vec::new(),
+            post_start: Vec::new(),
+            pre_stop: Vec::new(),
         };
         nodes.push(Node { needs: create_needs, ..task(create_id.clone(), Work::Create(Box::new(spec))) });
 
@@ -123,6 +126,7 @@ fn image(container: &Container) -> Node {
             Some(PullPolicy::Always) => docker::PullPolicy::Always,
             Some(PullPolicy::Never) => docker::PullPolicy::Never,
         },
+        build: None,
     };
     task(NodeId::Image(container.image.as_str().into()), Work::Image(spec))
 }

@@ -417,7 +417,7 @@ fn an_image_of_two_services_is_one_node_and_pulled_as_the_stricter_asks() {
     let (_folder, manifest) = project("", compose);
     let stack = stack_of(&manifest, &Selection::default(), Infra::Docker).unwrap();
     let Work::Image(image) = &stack.node(&NodeId::Image("x".into())).unwrap().work else { panic!() };
-    assert_eq!(image.pull, docker::PullPolicy::Always);
+    assert_eq!(image.pull, crate::driver::docker::PullPolicy::Always);
     assert_eq!(stack.nodes().filter(|node| matches!(node.work, Work::Image(_))).count(), 1);
 }
 
