@@ -1,6 +1,6 @@
 //! What the REST API is told by its environment, beyond what both services are told.
 
-use svc_common::config::{ConfigError, ServiceConfig, Vars};
+use svc_common::config::{ConfigError, Secret, ServiceConfig, Vars};
 use svc_common::logging::LogSettings;
 use tokio_postgres::config::SslMode;
 
@@ -11,6 +11,10 @@ pub struct Config {
     pub service: ServiceConfig,
     /// The database; its debug output hides the password.
     pub database: tokio_postgres::Config,
+    /// The key that signed the tokens of people before; tokens it signed are still accepted.
+    pub previous_jwt_secret: Option<Secret>,
+    /// Whether requests are counted and limited.
+    pub rate_limits: bool,
 }
 
 impl AsRef<ServiceConfig> for Config {
@@ -30,7 +34,17 @@ impl Config {
     pub fn read(mut vars: Vars) -> Result<Self, ConfigError> {
         let database = read_database(&mut vars);
         let service = ServiceConfig::read(&mut vars, 8000);
-        vars.finish(Self { service, database })
+        let previous_jwt_secret = vars.optional_secret("JWT_SECRET_PREVIOUS");
+        let rate_limits = vars.read("RATE_LIMITS", "on", parse_switch);
+        vars.finish(Self { service, database, previous_jwt_secret, rate_limits })
+    }
+}
+
+fn parse_switch(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("`{other}` is unknown; use `on` or `off`")),
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) enum After {
     /// In a list by likeness: the distance as bits, because decimal text would round it.
     #[serde(rename = "d")]
     Distance(u64, Uuid),
+    /// In a list by time, the newest first: microseconds since 1970.
+    #[serde(rename = "t")]
+    Time(i64, Uuid),
 }
 
 #[derive(Serialize, Deserialize)]

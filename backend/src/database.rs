@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
 use svc_common::chain;
@@ -141,6 +142,11 @@ impl Database {
         Self { pool }
     }
 
+    /// How full the pool is.
+    pub(crate) fn occupancy(&self) -> deadpool_postgres::Status {
+        self.pool.status()
+    }
+
     /// Takes a connection, within a second.
     pub async fn client(&self) -> Result<Object, DatabaseError> {
         Ok(self.pool.get().await?)
@@ -176,8 +182,28 @@ impl DatabaseError {
     }
 }
 
+impl DatabaseError {
+    /// Whether a text was refused that no column can hold: PostgreSQL has no U+0000.
+    fn is_unfit_text(&self) -> bool {
+        let unfit = [SqlState::CHARACTER_NOT_IN_REPERTOIRE, SqlState::UNTRANSLATABLE_CHARACTER];
+        matches!(self, Self::Query(error) if error.code().is_some_and(|code| unfit.contains(code)))
+    }
+
+    /// The constraint that a row broke, if that is what went wrong.
+    pub(crate) fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Connection(_) => None,
+            Self::Query(error) => error.as_db_error().and_then(tokio_postgres::error::DbError::constraint),
+        }
+    }
+}
+
 impl IntoResponse for DatabaseError {
     fn into_response(self) -> Response {
+        if self.is_unfit_text() {
+            let detail = "the request has a character that cannot be stored, such as U+0000";
+            return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit_text", detail).into_response();
+        }
         let temporary = self.is_temporary();
         tracing::error!(error = chain(&self), temporary, "database error");
         if temporary { Problem::unavailable("the database cannot answer now") } else { Problem::internal() }

@@ -1,107 +1,138 @@
 //! How the service and what it needs are doing. `/api/health` says that the process lives and asks nobody;
 //! `/api/health/ready` says whether requests can be answered; `/api/health/detailed` says why not.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde::Serialize;
 use svc_common::chain;
-use svc_common::health::{Check, PATIENCE, Status};
+use svc_common::health::{Check, Status};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::database::{Database, DatabaseError};
+use crate::app::App;
+use crate::database::DatabaseError;
 
-/// What the health routes look at.
-#[derive(Clone)]
-pub(crate) struct Vitals {
-    database: Database,
-    redis: ConnectionManager,
-    started: Instant,
+/// How old the oldest unpublished event may be, in seconds, before something is wrong with publishing.
+const LAG_S: f64 = 10.0;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(detailed))
 }
 
-#[derive(Serialize)]
-pub(crate) struct Live {
+/// Whether the process lives.
+#[derive(Debug, Serialize, ToSchema)]
+struct Live {
     status: Status,
     service: &'static str,
     version: &'static str,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Detailed {
+/// How everything is doing.
+#[derive(Debug, Serialize, ToSchema)]
+struct Detailed {
     status: Status,
     service: &'static str,
     version: &'static str,
     uptime_s: u64,
     /// The newest migration that is applied.
     migration: Option<i32>,
+    /// Events that are still to be published, and the age of the oldest one.
+    outbox: Option<Lag>,
     checks: Checks,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+struct Lag {
+    pending: i64,
+    oldest_s: f64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct Checks {
     database: Check,
     redis: Check,
+    outbox: Check,
 }
 
-impl Vitals {
-    /// Prepares the looks; Redis is not connected to before the first one.
-    pub(crate) fn new(database: Database, redis: &redis::ConnectionInfo) -> Result<Self, redis::RedisError> {
-        let client = redis::Client::open(redis.clone())?;
-        // One attempt per look: a Redis that is away shows in this answer, not in a later one.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let redis = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(Self { database, redis, started: Instant::now() })
-    }
-
-    async fn look_at_database(&self) -> Result<i32, String> {
-        let look = async {
-            let client = self.database.client().await?;
-            let statement = client.prepare_cached("SELECT max(version) FROM schema_migrations").await?;
-            Ok::<_, DatabaseError>(client.query_one(&statement, &[]).await?.get::<_, Option<i32>>(0).unwrap_or(0))
-        };
-        look.await.map_err(|error| chain(&error))
-    }
-
-    async fn look_at_redis(&self) -> Result<(), String> {
-        let mut redis = self.redis.clone();
-        redis::cmd("PING").query_async::<String>(&mut redis).await.map(drop).map_err(|error| chain(&error))
-    }
+async fn look_at_database(app: &App) -> Result<i32, String> {
+    let look = async {
+        let client = app.database.client().await?;
+        let statement = client.prepare_cached("SELECT max(version) FROM schema_migrations").await?;
+        Ok::<_, DatabaseError>(client.query_one(&statement, &[]).await?.get::<_, Option<i32>>(0).unwrap_or(0))
+    };
+    let result = look.await.map_err(|error| chain(&error));
+    app.metrics.pg_up.set(i64::from(result.is_ok()));
+    result
 }
 
-/// `GET /api/health`
-pub(crate) async fn live() -> Json<Live> {
-    Json(Live { status: Status::Ok, service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+async fn look_at_outbox(app: &App) -> Result<Lag, String> {
+    let look = async {
+        let client = app.database.client().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox",
+            )
+            .await?;
+        let row = client.query_one(&statement, &[]).await?;
+        Ok::<_, DatabaseError>(Lag { pending: row.get(0), oldest_s: row.get::<_, f64>(1).max(0.0) })
+    };
+    let lag = look.await.map_err(|error| chain(&error))?;
+    app.metrics.outbox_pending.set(lag.pending);
+    app.metrics.outbox_oldest.set(lag.oldest_s);
+    Ok(lag)
 }
 
-/// `GET /api/health/ready`
-pub(crate) async fn ready(State(vitals): State<Vitals>) -> (StatusCode, Json<Live>) {
-    let (check, _) = Check::run(vitals.look_at_database()).await;
+/// Whether the process lives.
+#[utoipa::path(get, path = "/api/health", tag = "health", responses((status = 200, body = Live)))]
+async fn live() -> Json<Live> {
+    live_as(Status::Ok)
+}
+
+/// Whether requests can be answered.
+#[utoipa::path(get, path = "/api/health/ready", tag = "health",
+    responses((status = 200, body = Live), (status = 503, body = Live)))]
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Live>) {
+    let (check, _) = Check::run(look_at_database(&app)).await;
     let code = if check.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let service = env!("CARGO_PKG_NAME");
-    (code, Json(Live { status: check.status, service, version: env!("CARGO_PKG_VERSION") }))
+    (code, live_as(check.status))
 }
 
-/// `GET /api/health/detailed`
-pub(crate) async fn detailed(State(vitals): State<Vitals>) -> (StatusCode, Json<Detailed>) {
-    let ((database, migration), (redis, _)) =
-        tokio::join!(Check::run(vitals.look_at_database()), Check::run(vitals.look_at_redis()));
-    let (code, status) = match (database.is_ok(), redis.is_ok()) {
-        (true, true) => (StatusCode::OK, Status::Ok),
-        (true, false) => (StatusCode::OK, Status::Degraded),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, Status::Down),
+fn live_as(status: Status) -> Json<Live> {
+    Json(Live { status, service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
+}
+
+/// How everything is doing.
+#[utoipa::path(get, path = "/api/health/detailed", tag = "health",
+    responses((status = 200, body = Detailed), (status = 503, body = Detailed)))]
+async fn detailed(State(app): State<Arc<App>>) -> (StatusCode, Json<Detailed>) {
+    let ((database, migration), (redis, _), (mut outbox, lag)) = tokio::join!(
+        Check::run(look_at_database(&app)),
+        Check::run(app.redis.look()),
+        Check::run(look_at_outbox(&app)),
+    );
+    if let Some(lag) = lag.filter(|lag| lag.oldest_s > LAG_S) {
+        outbox.status = Status::Degraded;
+        outbox.error = Some(format!("the oldest event has waited for {:.0} s to be published", lag.oldest_s));
+    }
+    let (code, status) = if !database.is_ok() {
+        (StatusCode::SERVICE_UNAVAILABLE, Status::Down)
+    } else if redis.is_ok() && outbox.is_ok() {
+        (StatusCode::OK, Status::Ok)
+    } else {
+        (StatusCode::OK, Status::Degraded)
     };
     let body = Detailed {
         status,
         service: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
-        uptime_s: vitals.started.elapsed().as_secs(),
+        uptime_s: app.started.elapsed().as_secs(),
         migration,
-        checks: Checks { database, redis },
+        outbox: lag,
+        checks: Checks { database, redis, outbox },
     };
     (code, Json(body))
 }

@@ -1,6 +1,8 @@
 //! The REST API: the menu with search, and its health. It owns the schema of `menu_ops`: it migrates the database and
 //! fills an empty one before it accepts the first connection.
 
+/// What the routes share.
+mod app;
 /// Who may do what.
 mod auth;
 /// The command line.
@@ -15,10 +17,14 @@ pub mod database;
 pub mod embed;
 /// How the service and what it needs are doing.
 mod health;
+/// Reading requests and writing answers.
+mod http;
 /// Categories and products over HTTP.
 mod menu;
 /// Bringing the schema up to date.
 pub mod migrate;
+/// Redis, which may be away.
+mod redis_link;
 /// Fills an empty database with demo data.
 pub mod seed;
 /// Start, routes and end.

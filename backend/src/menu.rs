@@ -1,25 +1,37 @@
 //! Categories and products over HTTP: lists by name with keyset pages, search by likeness, and single products.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use pgvector::Vector;
 use serde::Serialize;
 use svc_common::params::Params;
 use svc_common::problem::{FieldError, Problem};
 use tokio_postgres::Row;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::cursor::{self, After};
-use crate::database::{ApiError, Database};
+use crate::database::ApiError;
 use crate::embed;
+use crate::http::etag;
+use crate::http::page::{self, DEFAULT_LIMIT, Page, parse_limit};
+use crate::http::path::Id;
 
-const DEFAULT_LIMIT: u8 = 20;
-const MAX_LIMIT: u8 = 100;
 const MAX_QUERY_CHARS: usize = 200;
 
-#[derive(Serialize)]
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(categories)).routes(routes!(products)).routes(routes!(product))
+}
+
+/// A part of the menu.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Category {
     id: Uuid,
     slug: String,
@@ -28,7 +40,8 @@ pub(crate) struct Category {
     products: i64,
 }
 
-#[derive(Serialize)]
+/// Something on the menu.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Product {
     id: Uuid,
     category: CategoryName,
@@ -45,16 +58,11 @@ pub(crate) struct Product {
     score: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct CategoryName {
+/// The part of the menu that a product is in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CategoryName {
     slug: String,
     name: String,
-}
-
-#[derive(Serialize)]
-pub(crate) struct Page<T> {
-    items: Vec<T>,
-    next_cursor: Option<String>,
 }
 
 const COLUMNS: &str = "p.id, c.slug, c.name, p.name, p.description, p.price_cents, p.currency, p.allergens, p.tags, \
@@ -78,13 +86,14 @@ impl Product {
     }
 }
 
-/// `GET /api/categories`
-pub(crate) async fn categories(
-    State(database): State<Database>,
+/// The parts of the menu.
+#[utoipa::path(get, path = "/api/categories", tag = "menu", responses((status = 200, body = Page<Category>)))]
+async fn categories(
+    State(app): State<Arc<App>>,
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Json<Page<Category>>, ApiError> {
     Params::new(given, &[]).finish()?;
-    let client = database.client().await?;
+    let client = app.database.client().await?;
     let statement = client
         .prepare_cached(
             "SELECT c.id, c.slug, c.name, c.position, count(p.id) FROM categories c \
@@ -105,23 +114,21 @@ pub(crate) async fn categories(
     Ok(Json(Page { items, next_cursor: None }))
 }
 
-/// `GET /api/products/{id}`
-pub(crate) async fn product(
-    State(database): State<Database>,
-    Path(id): Path<String>,
-) -> Result<Json<Product>, ApiError> {
-    let Ok(id) = Uuid::try_parse(&id) else {
-        let error = FieldError::path("id", "invalid", format!("`{id}` is not a product id, which is a UUID"));
-        return Err(Problem::validation(vec![error]).into());
-    };
-    let client = database.client().await?;
+/// A product.
+#[utoipa::path(get, path = "/api/products/{id}", tag = "menu", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Product, headers(("ETag" = String))), (status = 304)))]
+async fn product(State(app): State<Arc<App>>, Id(id): Id, headers: HeaderMap) -> Result<Response, ApiError> {
+    let client = app.database.client().await?;
     let statement = client
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM products p JOIN categories c ON c.id = p.category_id WHERE p.id = $1"
         ))
         .await?;
     match client.query_opt(&statement, &[&id]).await? {
-        Some(row) => Ok(Json(Product::from_row(&row))),
+        Some(row) => {
+            let product = Product::from_row(&row);
+            Ok(etag::answer(&headers, &etag::of_version(product.version), Json(product)))
+        }
         None => Err(Problem::not_found(format!("there is no product `{id}`")).into()),
     }
 }
@@ -151,11 +158,6 @@ impl Wish {
     }
 }
 
-fn parse_limit(value: &str) -> Result<u8, String> {
-    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| format!("has to be a number from 1 to {MAX_LIMIT}"))
-}
-
 fn parse_slug(value: &str) -> Result<String, String> {
     let fits = (1..=64).contains(&value.len())
         && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -172,13 +174,20 @@ fn parse_query(value: &str) -> Result<(String, Vector), String> {
     }
 }
 
-/// `GET /api/products?limit&cursor&category&q`
-pub(crate) async fn products(
-    State(database): State<Database>,
+/// Products by name, or by likeness to some words.
+#[utoipa::path(get, path = "/api/products", tag = "menu",
+    params(
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 100), ("cursor" = Option<String>, Query),
+        ("category" = Option<String>, Query, description = "A category's slug"),
+        ("q" = Option<String>, Query, max_length = 200),
+    ),
+    responses((status = 200, body = Page<Product>)))]
+async fn products(
+    State(app): State<Arc<App>>,
     Query(given): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
     let wish = Wish::read(given)?;
-    let client = database.client().await?;
+    let client = app.database.client().await?;
     if let Some(slug) = &wish.category {
         let statement = client.prepare_cached("SELECT 1 FROM categories WHERE slug = $1").await?;
         if client.query_opt(&statement, &[slug]).await?.is_none() {
@@ -188,12 +197,11 @@ pub(crate) async fn products(
     }
     // One row more than the page shows whether there is another page.
     let rows_wanted = i64::from(wish.limit) + 1;
-    let limit = usize::from(wish.limit);
-    let mut items: Vec<(Product, After)> = match &wish.query {
+    let items: Vec<(Product, After)> = match &wish.query {
         None => {
             let (name, id) = match &wish.after {
                 Some(After::Name(name, id)) => (Some(name), Some(id)),
-                Some(After::Distance(..)) | None => (None, None),
+                Some(After::Distance(..) | After::Time(..)) | None => (None, None),
             };
             let statement = client
                 .prepare_cached(&format!(
@@ -213,7 +221,7 @@ pub(crate) async fn products(
         Some((_, vector)) => {
             let (distance, id) = match &wish.after {
                 Some(After::Distance(bits, id)) => (Some(f64::from_bits(*bits)), Some(id)),
-                Some(After::Name(..)) | None => (None, None),
+                Some(After::Name(..) | After::Time(..)) | None => (None, None),
             };
             let statement = client
                 .prepare_cached(&format!(
@@ -235,45 +243,12 @@ pub(crate) async fn products(
             rows.iter().map(item).collect()
         }
     };
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next_cursor =
-        if more { items.last().map(|(_, after)| cursor::encode(&wish.list(), after.clone())) } else { None };
-    let items = items.into_iter().map(|(product, _)| product).collect();
-    let link = next_cursor.as_deref().and_then(|cursor| next_link(&wish, cursor));
-    let mut response = Json(Page::<Product> { items, next_cursor }).into_response();
-    if let Some(link) = link {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    Ok(response)
-}
-
-/// The address of the next page, for clients that follow `Link` headers.
-fn next_link(wish: &Wish, cursor: &str) -> Option<HeaderValue> {
-    let mut url = format!("</api/products?limit={}&cursor={cursor}", wish.limit);
-    for (name, value) in ["category", "q"].into_iter().zip(wish.list()) {
-        if let Some(value) = value {
-            url.push('&');
-            url.push_str(name);
-            url.push('=');
-            percent_encode(value, &mut url);
-        }
-    }
-    url.push_str(">; rel=\"next\"");
-    HeaderValue::from_str(&url).ok()
-}
-
-fn percent_encode(value: &str, into: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            const HEX: &[u8; 16] = b"0123456789ABCDEF";
-            into.push('%');
-            into.push(char::from(HEX[usize::from(byte >> 4)]));
-            into.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
+    let page = page::cut(items, wish.limit, |(_, after)| cursor::encode(&wish.list(), after.clone()));
+    let page =
+        Page { items: page.items.into_iter().map(|(product, _)| product).collect(), next_cursor: page.next_cursor };
+    let given =
+        [("limit", Some(wish.limit.to_string())), ("category", wish.category), ("q", wish.query.map(|(q, _)| q))];
+    Ok(page.answer("/api/products", &given))
 }
 
 #[cfg(test)]
@@ -307,12 +282,5 @@ mod tests {
             ]
         );
         assert_eq!(problem(&[("q", &"x".repeat(201))]).len(), 1);
-    }
-
-    #[test]
-    fn links_are_encoded() {
-        let wish = Wish::read(vec![("q".to_owned(), "jamón & \"co\"".to_owned())]).unwrap_or_else(|_| unreachable!());
-        let link = next_link(&wish, "abc").unwrap();
-        assert_eq!(link, "</api/products?limit=20&cursor=abc&q=jam%C3%B3n%20%26%20%22co%22>; rel=\"next\"");
     }
 }

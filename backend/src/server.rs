@@ -2,36 +2,39 @@
 //! first answer is already a good one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::middleware::{from_fn, from_fn_with_state};
 use svc_common::config::{Environment, Origins};
 use svc_common::listener::{self, ListenError};
-use svc_common::problem::Problem;
 use svc_common::process::{EXIT_ENVIRONMENT, Fatal};
 use svc_common::request;
 use svc_common::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use tokio_postgres::Client;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::{App, AppError};
+use crate::auth::policy;
 use crate::config::Config;
-use crate::database::{self, ConnectError, Database};
-use crate::health::{self, Vitals};
+use crate::database::{self, ConnectError};
+use crate::http::limits::{self, Places};
+use crate::http::{docs, metrics};
 use crate::migrate::{self, MIGRATIONS, MigrateError};
-use crate::{menu, seed};
+use crate::{auth, health, menu, seed};
 
 /// How long requests under way may take after a stop was asked for. A supervisor that kills after ten seconds, as is
 /// usual, must not be the one who ends us.
 const DRAIN: Duration = Duration::from_secs(8);
-
-/// How long a request may take in all. The server's own time limits come first; this one is for a database that hangs
-/// and cannot keep them. Shorter than the drain, so that no request is cut off by it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,16 +51,16 @@ pub enum StartError {
     /// The demo data could not be written; nothing of it was kept.
     #[error("cannot fill the empty database")]
     Seed(#[source] tokio_postgres::Error),
-    /// The Redis client refuses its settings.
-    #[error("cannot use REDIS_URL")]
-    Redis(#[from] redis::RedisError),
+    /// The parts do not fit together.
+    #[error(transparent)]
+    App(#[from] AppError),
 }
 
 impl Fatal for StartError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Listen(_) => EXIT_ENVIRONMENT,
-            Self::Connect(_) | Self::Migrate(_) | Self::Seed(_) | Self::Redis(_) => 1,
+            Self::Connect(_) | Self::Migrate(_) | Self::Seed(_) | Self::App(_) => 1,
         }
     }
 }
@@ -75,10 +78,10 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let service = &config.service;
         let reserved = listener::reserve(&service.host, service.port).await?;
-        prepare_database(config).await?;
-        let database = Database::new(&config.database);
-        let vitals = Vitals::new(database.clone(), &service.redis)?;
-        let app = routes(database, vitals, &service.origins);
+        let client = prepare_database(config).await?;
+        let state = Arc::new(App::new(config, &client).await?);
+        drop(client);
+        let app = router(state, &service.origins);
         let listener = reserved.listen()?;
         let address = listener
             .local_addr()
@@ -98,7 +101,7 @@ impl Server {
     }
 }
 
-async fn prepare_database(config: &Config) -> Result<(), StartError> {
+async fn prepare_database(config: &Config) -> Result<Client, StartError> {
     let mut client = database::connect(&config.database, database::PATIENCE).await?;
     tracing::info!(database = database::address(&config.database), "connected");
     migrate::lock(&client).await.map_err(MigrateError::from)?;
@@ -108,28 +111,35 @@ async fn prepare_database(config: &Config) -> Result<(), StartError> {
         seed::run(&mut client).await.map_err(StartError::Seed)?;
     }
     migrate::unlock(&client).await.map_err(MigrateError::from)?;
-    Ok(())
+    Ok(client)
 }
 
-fn routes(database: Database, vitals: Vitals, origins: &Origins) -> Router {
-    let health = Router::new()
-        .route("/api/health", get(health::live))
-        .route("/api/health/ready", get(health::ready))
-        .route("/api/health/detailed", get(health::detailed))
-        .with_state(vitals);
-    let menu = Router::new()
-        .route("/api/categories", get(menu::categories))
-        .route("/api/products", get(menu::products))
-        .route("/api/products/{id}", get(menu::product))
-        .with_state(database);
-    health.merge(menu).layer(from_fn(in_time)).layer(from_fn(request::observe)).layer(cors(origins))
+/// All routes and the document that describes them.
+pub(crate) fn routes() -> (Router<Arc<App>>, OpenApi) {
+    let (router, document) = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(auth::routes::routes())
+        .merge(menu::routes())
+        .routes(routes!(metrics::show))
+        .routes(routes!(docs::document))
+        .routes(routes!(docs::page))
+        .split_for_parts();
+    (router, docs::complete(document))
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::unavailable("the answer took too long").into_response(),
-    }
+fn router(app: Arc<App>, origins: &Origins) -> Router {
+    let (router, document) = routes();
+    let document = Bytes::from(serde_json::to_vec(&document).expect("the document is plain data"));
+    app.document.get_or_init(|| document);
+    router
+        .layer(from_fn_with_state(Arc::clone(&app), policy::enforce))
+        .layer(from_fn(limits::in_time))
+        .layer(from_fn_with_state(Arc::clone(&app), metrics::measure))
+        .layer(from_fn_with_state(Places::new(), limits::with_place))
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .layer(from_fn(request::observe))
+        .layer(cors(origins))
+        .with_state(app)
 }
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -140,8 +150,41 @@ fn cors(origins: &Origins) -> CorsLayer {
     let request_id: HeaderName = request::REQUEST_ID;
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, request_id.clone()])
-        .expose_headers([request_id, header::LINK, header::RETRY_AFTER])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::RANGE,
+            HeaderName::from_static("idempotency-key"),
+            request_id.clone(),
+        ])
+        .expose_headers([request_id, header::ETAG, header::LINK, header::LOCATION, header::RETRY_AFTER])
         .max_age(Duration::from_mins(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_has_a_rule_and_a_description() {
+        let (_, mut document) = routes();
+        let mut described = Vec::new();
+        for (path, item) in &mut document.paths.paths {
+            for (method, operation) in docs::operations(item) {
+                assert!(operation.summary.is_some(), "{method} {path}");
+                described.push((method, path.clone()));
+            }
+        }
+        let ruled: Vec<_> = policy::RULES.iter().map(|rule| (rule.method, rule.path.to_owned())).collect();
+        for route in &described {
+            assert!(ruled.contains(route), "no rule for {route:?}");
+        }
+        for (index, route) in ruled.iter().enumerate() {
+            assert!(described.contains(route), "no route for {route:?}");
+            assert!(!ruled[..index].contains(route), "two rules for {route:?}");
+        }
+    }
 }

@@ -97,6 +97,12 @@ impl Vars {
         Secret(value.to_owned())
     }
 
+    /// Reads a secret that may be missing.
+    pub fn optional_secret(&mut self, variable: &'static str) -> Option<Secret> {
+        let given = self.values.get(variable).is_some_and(|value| !value.trim().is_empty());
+        given.then(|| self.secret(variable))
+    }
+
     /// Records a mistake that only shows when variables are seen together.
     pub fn mistake(&mut self, variable: &'static str, reason: impl Into<String>) {
         self.mistakes.push(Mistake { variable, reason: reason.into() });

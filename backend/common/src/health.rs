@@ -8,6 +8,7 @@ use serde::Serialize;
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether something works.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -20,6 +21,7 @@ pub enum Status {
 }
 
 /// What one look at a dependency showed.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
     /// Whether it answered.

@@ -23,7 +23,7 @@ pub struct Problem {
 /// One part of a request that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// A JSON pointer into the request as `{"path": …, "query": …, "body": …}`.
+    /// A JSON pointer into the request as `{"path": …, "query": …, "header": …, "body": …}`.
     pub pointer: String,
     /// A stable word for programs.
     pub code: &'static str,
@@ -36,6 +36,16 @@ impl FieldError {
     pub fn query(name: &str, code: &'static str, message: impl Into<String>) -> Self {
         let name = name.replace('~', "~0").replace('/', "~1");
         Self { pointer: format!("/query/{name}"), code, message: message.into() }
+    }
+
+    /// Blames a part of the body, by its JSON pointer there; the empty one is the body itself.
+    pub fn body(pointer: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self { pointer: format!("/body{pointer}"), code, message: message.into() }
+    }
+
+    /// Blames a header.
+    pub fn header(name: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self { pointer: format!("/header/{name}"), code, message: message.into() }
     }
 
     /// Blames a part of the path.
@@ -79,6 +89,21 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
+    /// Nobody is signed in, or not validly.
+    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+    }
+
+    /// Whoever is signed in may not do this.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// The request does not fit the present state of things.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
     /// The service cannot answer now but will again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail) }
@@ -107,6 +132,9 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod around;
+mod auth;
+mod bodies;
 mod lifecycle;
 mod menu;
+mod routes;
 mod schema;
 mod support;

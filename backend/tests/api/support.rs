@@ -8,8 +8,8 @@ mod service;
 use std::net::SocketAddr;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Response, StatusCode};
-use serde_json::Value;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 pub(crate) use service::{Service, eventually};
@@ -52,6 +52,73 @@ impl Api {
     }
 }
 
+/// What a sign-in gave.
+#[derive(Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl SignedIn {
+    pub(crate) fn read(value: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text in {value}")).to_owned();
+        Self { access: text(&value["access_token"]), refresh: text(&value["refresh_token"]) }
+    }
+}
+
+/// The password of the people in the demo data.
+pub(crate) const PASSWORD: &str = backend::seed::DEMO_PASSWORD;
+
+impl Api {
+    /// Signs one of the demo people in, by the name before the `@`.
+    pub(crate) async fn sign_in(&self, name: &str) -> SignedIn {
+        let credentials = json!({"email": format!("{name}@menu.test"), "password": PASSWORD});
+        let response = self.post("/api/auth/login", None, &credentials).await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}");
+        SignedIn::read(&response.json().await.unwrap())
+    }
+
+    /// Sends a request with a body.
+    pub(crate) async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Response {
+        self.send(Method::POST, path, token, Some(body), &[]).await
+    }
+
+    /// Reads as somebody.
+    pub(crate) async fn get_as(&self, path: &str, token: &str) -> Response {
+        self.send(Method::GET, path, Some(token), None, &[]).await
+    }
+
+    /// Sends any request.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+        headers: &[(&'static str, &str)],
+    ) -> Response {
+        let mut request = self.http.request(method, self.url(path));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+}
+
+/// Expects an answer of this kind and reads it.
+pub(crate) async fn ok(response: Response, status: StatusCode) -> Value {
+    let found = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(found, status, "{text}");
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+}
+
 /// Expects a problem document.
 pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
     assert_eq!(response.status(), status);
@@ -92,7 +159,11 @@ impl TestDatabase {
 
     /// Makes one with the schema and the demo data, as a copy of one that was filled before.
     pub(crate) async fn filled(servers: &Servers) -> Self {
-        Self::create(servers, &template(servers).await).await
+        let database = Self::create(servers, &template(servers).await).await;
+        // Another life: the tests share a Redis, where the epoch keeps their keys apart.
+        let renew = "UPDATE app_meta SET value = replace(gen_random_uuid()::text, '-', '') WHERE key = 'epoch'";
+        database.client().await.batch_execute(renew).await.unwrap();
+        database
     }
 
     async fn create(servers: &Servers, template: &str) -> Self {

@@ -56,11 +56,14 @@ impl Service {
     pub(crate) fn spawn_with(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments);
-        for name in ["HOST", "PORT", "DATABASE_URL", "REDIS_URL", "ALLOWED_ORIGINS", "RUST_LOG", "LOG_FORMAT"] {
+        for name in
+            ["HOST", "PORT", "DATABASE_URL", "REDIS_URL", "ALLOWED_ORIGINS", "RUST_LOG", "LOG_FORMAT", "RATE_LIMITS"]
+        {
             command.env_remove(name);
         }
         command
             .env_remove("ENVIRONMENT")
+            .env_remove("JWT_SECRET_PREVIOUS")
             .env("PORT", "0")
             .env("JWT_SECRET", "a-secret-for-tests-of-32-characters")
             .env("TABLE_TOKEN_SECRET", "b-secret-for-tests-of-32-characters")
