@@ -74,11 +74,9 @@ async fn printed(lab: &Lab, image: &str, line: &str) -> Vec<String> {
 async fn a_folder_becomes_an_image() {
     for env in engines().await {
         let lab = Lab::open(&env).await;
-        let text = format!(
-            "ARG BASE\nFROM $BASE AS one\nARG WORD\nRUN echo \"says $WORD\" > /said\nFROM one AS two\nCOPY . /src/\n\
-             FROM one AS three\nRUN false\n"
-        );
-        let context = folder(&[("Dockerfile", &text), ("a.txt", "a"), ("b.log", "b"), (".dockerignore", "*.log")]);
+        let text = "ARG BASE\nFROM $BASE AS one\nARG WORD\nRUN echo \"says $WORD\" > /said\nFROM one AS two\nCOPY . /src/\n\
+                    FROM one AS three\nRUN false\n";
+        let context = folder(&[("Dockerfile", text), ("a.txt", "a"), ("b.log", "b"), (".dockerignore", "*.log")]);
         let mut spec = build(&lab, context.path());
         change(&mut spec).target = Some("two".to_owned());
         change(&mut spec).args =

@@ -135,13 +135,13 @@ async fn until_the_end(settings: &Settings, context: Context) -> Result<u8, Erro
     };
     let code = match settings.timeout {
         None => all.await?,
-        Some(limit) => match tokio::time::timeout(limit, all).await {
-            Ok(code) => code?,
-            Err(_) => {
+        Some(limit) => {
+            let Ok(code) = tokio::time::timeout(limit, all).await else {
                 let limit = crate::report::duration(crate::event::millis(limit));
                 return Err(Error::new(Blame::Timeout, format!("not every container ended within {limit}")));
-            }
-        },
+            };
+            code?
+        }
     };
     drop(waits);
     if settings.down_project {

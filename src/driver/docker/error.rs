@@ -419,7 +419,12 @@ impl Advice for Error {
             socket.as_ref().map(|s| format!("an engine's socket is at `{s}`: `export DOCKER_HOST=unix://{s}`"))
         };
         match self {
-            Self::NotConnected | Self::BadAnswer { .. } | Self::Refused { .. } | Self::Terminal { .. } => Vec::new(),
+            Self::NotConnected
+            | Self::BadAnswer { .. }
+            | Self::Refused { .. }
+            | Self::Terminal { .. }
+            | Self::BuildFailed { .. }
+            | Self::HookFailed { .. } => Vec::new(),
             Self::NotInstalled { elsewhere: other, .. } => elsewhere(other)
                 .into_iter()
                 .chain([embedded(), "or install Docker Engine 20.10 or newer".to_owned()])
@@ -472,7 +477,6 @@ impl Advice for Error {
             )],
             Self::PullFailed { image, .. } => vec![format!("`docker pull {image}` shows the same in full")],
             // What it printed is shown beside it.
-            Self::BuildFailed { .. } | Self::HookFailed { .. } => Vec::new(),
             Self::BadBuildContext { .. } => {
                 vec!["check `context` and `dockerfile` under `build:`".to_owned()]
             }
