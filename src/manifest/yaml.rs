@@ -103,7 +103,7 @@ pub(super) struct Document {
 }
 
 /// How many values the aliases of a file may stand for. A file of a few lines can ask for milliards.
-const MAX_REPLAYED: usize = 250_000;
+const MAX_REPLAYED: usize = 100_000;
 
 /// Reads a file, each document of it. An empty one has none.
 pub(super) fn parse(source: &Arc<Source>, problems: &mut Vec<Problem>) -> Option<Vec<Document>> {
