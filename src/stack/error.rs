@@ -64,6 +64,40 @@ pub enum ResolveError {
         /// The port in the container.
         target: u16,
     },
+    /// A secret or config that only Swarm could give to a service.
+    #[error("the {kind} `{key}` of `{service}` has `{what}`, which needs Swarm")]
+    SwarmFile {
+        /// The service.
+        service: ServiceName,
+        /// `secret` or `config`.
+        kind: &'static str,
+        /// Its key.
+        key: String,
+        /// What cannot be done.
+        what: &'static str,
+    },
+    /// A secret or config is held by a variable that is not set.
+    #[error("the {kind} `{key}` of `{service}` is the variable `{variable}`, which is not set")]
+    VariableOfFile {
+        /// The service.
+        service: ServiceName,
+        /// `secret` or `config`.
+        kind: &'static str,
+        /// Its key.
+        key: String,
+        /// The variable.
+        variable: String,
+    },
+    /// A secret or config cannot be written into a container that lets nothing be written.
+    #[error("the {kind} `{key}` cannot be written into `{service}`, which is `read_only`")]
+    FileInReadOnly {
+        /// The service.
+        service: ServiceName,
+        /// `secret` or `config`.
+        kind: &'static str,
+        /// Its key.
+        key: String,
+    },
     /// A replica was named where a service is meant.
     #[error("`{name}` is a replica of `{}`", .name.base())]
     Replica {
@@ -144,6 +178,9 @@ impl Advice for ResolveError {
             | Self::NoEmbedded { .. }
             | Self::NotEmbeddable { .. }
             | Self::NoPort { .. }
+            | Self::SwarmFile { .. }
+            | Self::VariableOfFile { .. }
+            | Self::FileInReadOnly { .. }
             | Self::Replica { .. }
             | Self::Scale { .. }
             | Self::ScaledContainer { .. }
@@ -158,6 +195,15 @@ impl Advice for ResolveError {
             Self::UnknownService { name, known } => {
                 choose(name.as_str(), &known.iter().map(ServiceName::as_str).collect::<Vec<_>>())
             }
+            Self::SwarmFile { kind, .. } => {
+                let choice =
+                    if *kind == "secret" { "`file` or `environment`" } else { "`file`, `environment` or `content`" };
+                vec![format!("say what it holds: {choice}")]
+            }
+            Self::VariableOfFile { variable, .. } => {
+                vec![format!("`export {variable}=…`, or set it in `.env`")]
+            }
+            Self::FileInReadOnly { kind, .. } => vec![format!("let a file hold it: `file` of the {kind}")],
             Self::UnknownGroup { name, known } | Self::UnknownProfile { name, known } => {
                 choose(name, &known.iter().map(String::as_str).collect::<Vec<_>>())
             }

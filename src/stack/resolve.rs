@@ -30,7 +30,7 @@ pub fn resolve(
         let needs = container.depends_on.iter().map(|(on, need)| (on, need.until, need.restart));
         let needs = kept_needs(needs, &selected, |on| vec![on.clone()]);
         let added = match infra {
-            Infra::Docker => project.nodes(container, needs),
+            Infra::Docker => project.nodes(container, needs)?,
             Infra::Embedded => embedded::nodes(&manifest.root, container, needs)?,
             Infra::Expected => vec![embedded::expected(container, needs)],
         };

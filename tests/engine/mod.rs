@@ -286,6 +286,13 @@ impl Follower {
     }
 }
 
+impl Lab {
+    /// Removes all that carries the project's label.
+    pub(crate) async fn clear(&self) {
+        clear(&self.raw, format!("{PROJECT}={}", self.project)).await;
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         let raw = self.raw.clone();

@@ -135,7 +135,24 @@ fn body_for(docker: &Docker, spec: &ContainerSpec) -> Result<ContainerCreateBody
     if let Some(check) = body.healthcheck.as_mut().filter(|_| !docker.speaks(1, 44)) {
         check.start_interval = None;
     }
+    let options = body.host_config.iter_mut().flat_map(|host| host.security_opt.iter_mut().flatten());
+    for option in options {
+        if let Some(path) = option.strip_prefix("seccomp=").filter(|path| !matches!(*path, "unconfined" | "builtin")) {
+            *option = format!("seccomp={}", seccomp_profile(spec, path)?);
+        }
+    }
     Ok(body)
+}
+
+/// The text of a seccomp profile, which is what the engine wants in the place of its path.
+fn seccomp_profile(spec: &ContainerSpec, path: &str) -> Result<String, Error> {
+    let bad = |reason: String| Error::BadContainer {
+        container: spec.name.clone(),
+        message: format!("the seccomp profile `{path}` cannot be used: {reason}"),
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let profile: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    Ok(profile.to_string())
 }
 
 fn named_interface(endpoint: &EndpointSettings) -> bool {

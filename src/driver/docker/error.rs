@@ -419,6 +419,7 @@ impl Advice for Error {
             socket.as_ref().map(|s| format!("an engine's socket is at `{s}`: `export DOCKER_HOST=unix://{s}`"))
         };
         match self {
+            // What a build or a hook printed is shown beside it.
             Self::NotConnected
             | Self::BadAnswer { .. }
             | Self::Refused { .. }
@@ -476,7 +477,6 @@ impl Advice for Error {
                 "`docker login`, then `docker pull {image}`; devctl does not pass credentials on yet, but uses what is pulled"
             )],
             Self::PullFailed { image, .. } => vec![format!("`docker pull {image}` shows the same in full")],
-            // What it printed is shown beside it.
             Self::BadBuildContext { .. } => {
                 vec!["check `context` and `dockerfile` under `build:`".to_owned()]
             }

@@ -255,7 +255,7 @@ impl Docker {
     }
 
     /// Whether the engine speaks at least this API.
-    fn speaks(&self, major: u32, minor: u32) -> bool {
+    pub fn speaks(&self, major: u32, minor: u32) -> bool {
         self.inner.api >= (major, minor)
     }
 }

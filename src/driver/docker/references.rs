@@ -81,7 +81,7 @@ fn add_links(
     networks: &mut [(String, EndpointSettings)],
 ) {
     let project = spec.label(PROJECT).unwrap_or_default();
-    let number = spec.number;
+    let number = spec.number();
     let mut links = Vec::new();
     for link in &spec.links {
         let (service, alias) = link.split_once(':').unwrap_or((link, link));

@@ -173,8 +173,6 @@ pub enum BuildSecretSource {
 pub struct ContainerSpec {
     /// The service it is for.
     pub service: Option<ServiceName>,
-    /// Which of the service's containers it is, counted from 1.
-    pub number: u32,
     /// The name on the engine: `integrador-db-1`.
     pub name: String,
     /// The platform: `linux/amd64`; the engine's own where `None`.
@@ -220,6 +218,11 @@ impl ConfigHash {
 }
 
 impl ContainerSpec {
+    /// Its number among the containers of its service, from 1.
+    pub fn number(&self) -> u32 {
+        self.label("com.docker.compose.container-number").and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
     /// The image's reference.
     pub fn image(&self) -> &str {
         self.body.image.as_deref().unwrap_or_default()

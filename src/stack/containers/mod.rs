@@ -2,17 +2,20 @@
 //! that starts it. Names and labels are those of Docker Compose, so that either tool finds what the other made.
 
 mod body;
+mod files;
+mod images;
 mod mounts;
 mod networks;
+mod resources;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::known::{Known, endpoint};
-use super::{Need, Node, OnTimeout, PortClaim, Restart, Until, hash, task};
+use super::{Need, Node, OnTimeout, PortClaim, ResolveError, Restart, Until, hash, task};
 use crate::driver::{Work, docker};
-use crate::manifest::compose::{Compose, Container, ContainerDependency, HashDialect, PullPolicy};
+use crate::manifest::compose::{Compose, Container, ContainerDependency, HashDialect, Hook};
 use crate::manifest::{DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE};
 use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::probe;
@@ -29,14 +32,17 @@ pub(super) struct Project<'a> {
 
 impl Project<'_> {
     /// The nodes of one container, those it needs first. Some may be there already, from another container.
-    pub(super) fn nodes(&self, container: &Container, needs: Vec<Need>) -> Vec<Node> {
+    pub(super) fn nodes(&self, container: &Container, needs: Vec<Need>) -> Result<Vec<Node>, ResolveError> {
         let mut nodes = Vec::new();
         let mut create_needs = Vec::new();
         let mut add = |node: Node, create_needs: &mut Vec<Need>| {
             create_needs.push(Need::new(node.id.clone(), Until::Completed));
             nodes.push(node);
         };
-        add(image(container), &mut create_needs);
+        add(self.image(container), &mut create_needs);
+        for image in images::mounted_images(container) {
+            add(image, &mut create_needs);
+        }
         for key in networks::keys(container) {
             let spec = self.network(key);
             add(task(NodeId::Network(spec.name.as_str().into()), Work::Network(spec)), &mut create_needs);
@@ -50,16 +56,23 @@ impl Project<'_> {
                 }
             }
         }
-        let spec = self.container(container);
+        for service in shared_with(container) {
+            // Only where this run has it: whether it is there anyway is seen when the container is created.
+            let needed = needs.iter().find(|need| need.on.service().is_some_and(|name| name.as_str() == service));
+            if let Some(name) = needed.and_then(|need| need.on.service()) {
+                create_needs.push(Need::new(NodeId::Create(name.clone()), Until::Completed));
+            }
+        }
+        let spec = self.container(container)?;
         let create_id = NodeId::Create(container.name.clone());
         let start = docker::StartSpec {
             name: spec.name.clone(),
             service: container.name.clone(),
             healthcheck: spec.body.healthcheck.clone(),
             tty: container.tty,
-            files: Vec::new(),
-            post_start: Vec::new(),
-            pre_stop: Vec::new(),
+            files: self.written_files(container)?,
+            post_start: container.post_start.iter().map(hook).collect(),
+            pre_stop: container.pre_stop.iter().map(hook).collect(),
         };
         nodes.push(Node { needs: create_needs, ..task(create_id.clone(), Work::Create(Box::new(spec))) });
 
@@ -81,7 +94,7 @@ impl Project<'_> {
             addresses: addresses(container),
             watch: None,
         });
-        nodes
+        Ok(nodes)
     }
 
     fn container_labels(&self, container: &Container) -> HashMap<String, String> {
@@ -115,20 +128,24 @@ fn depends_on(on: &ServiceName, need: &ContainerDependency) -> String {
     format!("{on}:{}:{}", ContainerDependency::condition(need.until), need.restart)
 }
 
-fn image(container: &Container) -> Node {
-    let spec = docker::ImageSpec {
-        reference: container.image.clone(),
-        platform: container.platform.clone(),
-        pull: match &container.pull_policy {
-            None | Some(PullPolicy::Missing | PullPolicy::Build | PullPolicy::Refresh { .. }) => {
-                docker::PullPolicy::Missing
-            }
-            Some(PullPolicy::Always) => docker::PullPolicy::Always,
-            Some(PullPolicy::Never) => docker::PullPolicy::Never,
-        },
-        build: None,
-    };
-    task(NodeId::Image(container.image.as_str().into()), Work::Image(spec))
+fn hook(hook: &Hook) -> docker::Hook {
+    docker::Hook {
+        argv: hook.command.clone().unwrap_or_default(),
+        user: hook.user.clone(),
+        privileged: hook.privileged,
+        working_dir: hook.working_dir.clone(),
+        env: body::environment(&hook.environment),
+    }
+}
+
+/// The services whose containers must be there before one of this service can be created.
+fn shared_with(container: &Container) -> BTreeSet<&str> {
+    let modes = [&container.network_mode, &container.ipc, &container.pid];
+    let modes = modes.into_iter().filter_map(|mode| mode.as_deref()?.strip_prefix("service:"));
+    let first = |text: &'_ String| -> usize { text.find(':').unwrap_or(text.len()) };
+    let volumes = container.volumes_from.iter().map(|from| &from[..first(from)]).filter(|from| *from != "container");
+    let links = container.links.iter().map(|link| &link[..first(link)]);
+    modes.chain(volumes).chain(links).collect()
 }
 
 /// How a container's readiness is decided: by its own protocol where devctl speaks it, else by its healthcheck.
