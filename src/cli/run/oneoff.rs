@@ -199,7 +199,6 @@ mod tests {
         let endpoint = api::EndpointSettings { aliases: list(&["p-web-1", "web", "www"]), ..Default::default() };
         ContainerSpec {
             service: Some("web".parse().unwrap()),
-            number: 1,
             links: Vec::new(),
             external_links: Vec::new(),
             hash: None,
