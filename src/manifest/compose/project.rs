@@ -182,8 +182,13 @@ fn read_file_object(
     let mut name = table.text("name");
     let external = read_external(table, &mut name, context);
     let environment = table.text("environment");
-    let value = environment.as_deref().and_then(|variable| (context.lookup)(variable));
-    let content = table.text("content");
+    // Loading has put in the value of the variable, as an included file may have variables of its own.
+    let loaded = match kind {
+        Object::Secret => table.read("x-#value", Reader::string),
+        Object::Config => table.read("content", Reader::string),
+    };
+    let value = environment.as_deref().and_then(|variable| loaded.clone().or_else(|| (context.lookup)(variable)));
+    let content = if environment.is_some() { None } else { table.text("content") };
     let object = FileObject {
         place: reader.place(entry.key_mark),
         name,

@@ -78,6 +78,7 @@ const KEYS: &[&str] = &[
     "group_add",
     "ipc",
     "isolation",
+    "label_file",
     "links",
     "logging",
     "mac_address",
@@ -101,8 +102,8 @@ const KEYS: &[&str] = &[
     "uts",
     "volumes_from",
 ];
-/// What Compose has and devctl has not. `env_file`, `label_file` and `extends` are carried out before anything is read.
-const KEYS_LATER: &[&str] = &["env_file", "extends", "label_file", "models", "pre_start", "use_api_socket"];
+/// What Compose has and devctl has not. `env_file` and `extends` were carried out, too, and taken away.
+const KEYS_LATER: &[&str] = &["env_file", "extends", "models", "pre_start", "use_api_socket"];
 /// What Compose reads and makes no use of.
 const IGNORED_KEYS: &[&str] = &["pull_refresh_after"];
 
@@ -177,6 +178,7 @@ pub(super) fn read(
         ipc: table.text("ipc"),
         isolation: table.text("isolation"),
         labels: table.map("labels"),
+        label_file: table.one_or_more("label_file"),
         links: unique(table.read("links", Reader::strings)),
         logging: table.read("logging", read_logging),
         mem_limit: table.bytes("mem_limit"),

@@ -46,7 +46,9 @@ pub(super) fn unique(items: Option<Vec<String>>) -> Vec<String> {
 
 /// What is said under `x-…`.
 pub(super) fn extensions(table: Table<'_, '_>) -> Extensions {
-    let entries = table.entries().iter().filter(|entry| entry.key.starts_with("x-"));
+    // What loading itself puts into a tree is not the file's.
+    let is_own = |key: &str| key.starts_with("x-") && !key.starts_with("x-#");
+    let entries = table.entries().iter().filter(|entry| is_own(&entry.key));
     Extensions(entries.map(|entry| (entry.key.clone(), value(&entry.value))).collect())
 }
 

@@ -180,10 +180,13 @@ impl Selected<'_> {
 
     /// The model as `docker compose config` shows it.
     pub fn canonical(&self, form: Form) -> Value {
-        let mut top = vec![
-            ("name".to_owned(), Value::Text(self.project.to_owned())),
-            ("services".to_owned(), Value::of(&self.services, form)),
-        ];
+        let mut services = Value::of(&self.services, form);
+        for name in self.services.keys() {
+            // The labels are shown, and the files that they are of are not.
+            services.get_mut(name).and_then(|service| service.remove("label_file"));
+        }
+        let mut top =
+            vec![("name".to_owned(), Value::Text(self.project.to_owned())), ("services".to_owned(), services)];
         for (name, value) in [
             ("networks", Value::of(&self.networks(), form)),
             ("volumes", Value::of(&self.volumes(), form)),

@@ -116,6 +116,8 @@ pub struct Container {
     pub isolation: Option<String>,
     /// Labels, of `label_file` as well.
     pub labels: BTreeMap<String, String>,
+    /// The files whose labels it has, absolute. They are hashed and not shown, as Compose does.
+    pub label_file: Vec<String>,
     /// Services that it reaches under further names.
     pub links: Vec<String>,
     /// Where its output goes.
