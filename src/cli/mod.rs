@@ -28,6 +28,7 @@ mod output;
 mod pause;
 mod port;
 mod ps;
+mod pull;
 mod reload;
 mod restart;
 mod rm;
@@ -162,6 +163,9 @@ enum Command {
     Port(port::Args),
     Top(top::Args),
     Images(images::Args),
+    Pull(pull::Args),
+    #[command(hide = true)]
+    Push(pull::PushArgs),
     Volumes(volumes::Args),
     Stats(usage::Args),
     Events(events::Args),
@@ -310,6 +314,8 @@ fn run(command: Command, context: Context, link: Option<Link>) -> Result<u8, Err
         Command::Unpause(args) => block_on(pause::run(args.settings(), context)),
         Command::Port(args) => block_on(port::run(args.settings(), context)),
         Command::Top(args) => block_on(top::run(args.settings(), context)),
+        Command::Pull(args) => block_on(pull::run(args.settings(), context)),
+        Command::Push(_) => Err(pull::refuse_to_push()),
         Command::Images(args) => block_on(images::run(args.settings(), context)),
         Command::Volumes(args) => block_on(volumes::run(args.settings(), context)),
         Command::Stats(args) => block_on(usage::run(args.settings(), context)),

@@ -146,7 +146,10 @@ fn ports(ports: &[PublishedPort]) -> String {
             (_, false) => format!("{host_ip}:{host_port}->{container_port}/{protocol}"),
         }
     };
-    ports.iter().map(port).collect::<Vec<_>>().join(", ")
+    // Docker's order: those with another number outside come last.
+    let is_mapped = |port: &&PublishedPort| port.host_port != 0 && port.host_port != port.container_port;
+    let (mapped, others): (Vec<_>, Vec<_>) = ports.iter().partition(is_mapped);
+    others.into_iter().chain(mapped).map(port).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -101,29 +101,24 @@ pub(super) async fn run(docker: &Docker, container: &str, spec: ShellSpec) -> Re
         return Ok(Ended::Code(exec_code(docker, container, &made.id).await?));
     };
 
-    let (typed, has_left) = watch::channel(false);
+    let (typed, mut has_left) = watch::channel(false);
     let typed = (tty && can_detach).then_some(typed);
     let resize = async |width, height| client.resize_exec(&made.id, ResizeExecOptions { height, width }).await.is_ok();
     let shown = tokio::select! {
         shown = show(output) => shown,
         never = feed(input, sink, typed.as_ref()) => match never {},
         never = follow_size(changes, resize) => match never {},
+        // The engine has the keys too, and lets go of us with an error that nobody needs to see.
+        () = has_typed(&mut has_left) => return Ok(Ended::Left),
         signal = next_ending(ending.as_mut()) => return Ok(Ended::Code(128 + signal)),
     };
     match shown {
-        // The engine ends the output where it sees the keys, and says nothing of it.
-        Ok(()) if *has_left.borrow() && runs(docker, container, &made.id).await? => Ok(Ended::Left),
+        Ok(()) if *has_left.borrow() => Ok(Ended::Left),
         Ok(()) => Ok(Ended::Code(exec_code(docker, container, &made.id).await?)),
         Err(Shown::Engine(error)) => Err(explain_exec(container, error)),
         Err(Shown::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Code(BROKEN_PIPE)),
         Err(Shown::Output(source)) => Err(Error::Terminal { source }),
     }
-}
-
-/// Whether a command still runs.
-async fn runs(docker: &Docker, container: &str, exec: &str) -> Result<bool, Error> {
-    let seen = docker.client().inspect_exec(exec).await.map_err(|e| explain_exec(container, e))?;
-    Ok(seen.running == Some(true))
 }
 
 /// Why showing the output ended early.
@@ -165,20 +160,27 @@ pub(super) async fn feed(
         let mut input = Input::open();
         let mut keys = LeaveKeys::default();
         while let Some(bytes) = input.next().await {
+            if write(&mut sink, &bytes).await.is_err() {
+                // The command has closed its input; its output goes on.
+                break;
+            }
             if let Some(left) = left
                 && keys.are_in(&bytes)
             {
                 left.send_replace(true);
-            }
-            if write(&mut sink, &bytes).await.is_err() {
-                // The command has closed its input; its output goes on.
-                break;
             }
         }
         // Fails where the command is gone already, which its output tells.
         let _ = sink.shutdown().await;
     }
     std::future::pending().await
+}
+
+/// Waits until the keys were typed that leave a command to itself.
+pub(super) async fn has_typed(left: &mut watch::Receiver<bool>) {
+    if left.wait_for(|left| *left).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Ctrl+P Ctrl+Q, which may come in two reads.
