@@ -83,7 +83,10 @@ fn outside_a_project_the_error_says_so() {
     let output = devctl(root.path()).arg("logs").output().unwrap();
     let (code, _, stderr) = text(&output);
     assert_eq!(code, Some(2));
-    assert!(stderr.starts_with("error: there is no devctl.toml and no Compose file here or in any folder above"), "{stderr}");
+    assert!(
+        stderr.starts_with("error: there is no devctl.toml and no Compose file here or in any folder above"),
+        "{stderr}"
+    );
     assert!(stderr.contains(&*root.path().to_string_lossy()), "{stderr}");
 }
 

@@ -16,6 +16,10 @@ use super::super::source::Mark;
 /// The variables of a project: the shell's, and those of `.env`.
 pub(in crate::manifest) type Env = BTreeMap<String, String>;
 
+/// The key that carries the value of a secret or config that comes of a variable. Compose has one of its own for it, and
+/// nobody can mean it: an extension that nothing prints.
+pub(super) const VALUE_KEY: &str = "x-#value";
+
 /// Gives values to what a model names without one. An included model has variables of its own, which are gone later.
 pub(super) fn fill(tree: &mut Node, env: &Env) {
     for section in tree.map_mut() {
@@ -32,8 +36,7 @@ pub(super) fn fill(tree: &mut Node, env: &Env) {
                     let Some(name) = entry.value.get("environment") else { continue };
                     let Some(value) = name.as_str().and_then(|name| env.get(name)) else { continue };
                     let value = Node::text(value.clone(), name.mark);
-                    // Compose keeps a secret's value under a key that nothing prints.
-                    entry.value.set(if section.key == "secrets" { "x-#value" } else { "content" }, value);
+                    entry.value.set(VALUE_KEY, value);
                 }
                 _ => {}
             }

@@ -7,6 +7,7 @@ use super::super::node::{Entry, Kind, Node};
 use super::super::problem::{Problem, Sink};
 use super::super::reader::{Reader, Table};
 use super::super::suggest::{closest, listed};
+use super::environment::VALUE_KEY;
 use super::file::Context;
 use super::model::{Compose, FileObject, Ipam, IpamPool, Network, Volume};
 use super::mounts::Paths;
@@ -182,13 +183,10 @@ fn read_file_object(
     let mut name = table.text("name");
     let external = read_external(table, &mut name, context);
     let environment = table.text("environment");
-    // Loading has put in the value of the variable, as an included file may have variables of its own.
-    let loaded = match kind {
-        Object::Secret => table.read("x-#value", Reader::string),
-        Object::Config => table.read("content", Reader::string),
-    };
-    let value = environment.as_deref().and_then(|variable| loaded.clone().or_else(|| (context.lookup)(variable)));
-    let content = if environment.is_some() { None } else { table.text("content") };
+    // What is included has variables of its own, which are gone by now.
+    let filled = table.get(VALUE_KEY).and_then(Node::as_str).map(str::to_owned);
+    let value = filled.or_else(|| environment.as_deref().and_then(|variable| (context.lookup)(variable)));
+    let content = table.text("content");
     let object = FileObject {
         place: reader.place(entry.key_mark),
         name,

@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "restart",
     "profiles",
     "labels",
+    "label_file",
     "container_name",
     "user",
     "working_dir",

@@ -435,6 +435,39 @@ fn a_devctl_toml_counts_unless_compose_files_are_nearer_or_flags_say_otherwise()
     assert_eq!(at("", &["other/compose.yaml"]), said("whole", "o", 1));
 }
 
+#[test]
+fn secrets_and_configs_of_variables_have_the_values_of_the_project_they_are_in() {
+    let project = Project::new(&[
+        (
+            "compose.yaml",
+            "include: [sub/compose.yaml]\nservices: {a: {image: x, secrets: [own, theirs], configs: [own]}}\nsecrets: {own: \
+             {environment: V}}\nconfigs: {own: {environment: V}}\n",
+        ),
+        ("sub/compose.yaml", "services: {b: {image: x}}\nsecrets: {theirs: {environment: V}}\n"),
+        ("sub/.env", "V=theirs\n"),
+        (".env", "W=1\n"),
+    ]);
+    let manifest = load(&project.request(), &[]).unwrap();
+    assert_eq!(manifest.compose.secrets["theirs"].value.as_deref(), Some("theirs"));
+    assert_eq!(manifest.compose.secrets["own"].value, None);
+    let manifest = load(&project.request(), &[("V", "shell")]).unwrap();
+    assert_eq!(manifest.compose.secrets["theirs"].value.as_deref(), Some("shell"));
+    assert_eq!(manifest.compose.configs["own"].value.as_deref(), Some("shell"));
+    assert!(manifest.compose.configs["own"].extensions.0.is_empty());
+}
+
+#[test]
+fn the_files_of_labels_are_hashed_and_not_shown() {
+    let project = Project::new(&[("compose.yaml", "services: {a: {image: x, label_file: l}}"), ("l", "L=1\n")]);
+    let manifest = load(&project.request(), &[]).unwrap();
+    let a = &manifest.compose.services[0];
+    assert_eq!(a.labels["L"], "1");
+    let hashed = project.shown(&a.hashed(super::HashDialect::V2).compact_json());
+    assert!(hashed.contains(r#""labels":{"L":"1"},"label_file":["/p/l"]"#), "{hashed}");
+    let shown = manifest.compose.select("p", &[], &[]).unwrap().canonical(super::Form::Yaml);
+    assert!(!shown.compact_json().contains("label_file"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

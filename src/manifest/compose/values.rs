@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::node::{Kind, Node};
 use super::super::reader::{Reader, Table};
 use super::canonical::Value;
+use super::environment::VALUE_KEY;
 use super::model::{Bytes, Extensions};
 
 /// Pairs where no value means the empty one.
@@ -46,9 +47,7 @@ pub(super) fn unique(items: Option<Vec<String>>) -> Vec<String> {
 
 /// What is said under `x-…`.
 pub(super) fn extensions(table: Table<'_, '_>) -> Extensions {
-    // What loading itself puts into a tree is not the file's.
-    let is_own = |key: &str| key.starts_with("x-") && !key.starts_with("x-#");
-    let entries = table.entries().iter().filter(|entry| is_own(&entry.key));
+    let entries = table.entries().iter().filter(|entry| entry.key.starts_with("x-") && entry.key != VALUE_KEY);
     Extensions(entries.map(|entry| (entry.key.clone(), value(&entry.value))).collect())
 }
 
