@@ -12,7 +12,8 @@ pub fn signal_name(_: i32) -> Option<&'static str> {
     None
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
 

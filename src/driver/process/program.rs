@@ -41,7 +41,8 @@ fn shebang(program: &Path) -> Option<String> {
     line.starts_with("#!").then(|| line.trim().to_owned())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

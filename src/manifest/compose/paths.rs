@@ -188,8 +188,10 @@ fn is_windows_absolute(path: &str) -> bool {
     has_drive || (bytes.first() == Some(&b'\\') && is_separator(bytes.get(1)))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
+    use super::super::super::source::Source;
     use super::*;
 
     fn base(folder: &str) -> Base<'_> {
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn short_mounts_keep_their_form() {
-        let source = super::super::super::source::Source::alone("c".into(), String::new());
+        let source = Source::alone("c".into(), String::new());
         let mark = source.mark_at(1, 1, 1);
         for (text, folder, expected) in [
             ("./a:/x:ro", "/w", Some("/w/a:/x:ro")),
