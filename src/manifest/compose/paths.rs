@@ -188,7 +188,6 @@ fn is_windows_absolute(path: &str) -> bool {
     has_drive || (bytes.first() == Some(&b'\\') && is_separator(bytes.get(1)))
 }
 
-#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::super::super::source::Source;
