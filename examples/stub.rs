@@ -281,6 +281,7 @@ async fn supervise(args: &[String]) -> io::Result<ExitCode> {
         run: run.clone(),
         action: Action::Create,
         existing: None,
+        takeover: None,
         logs: hub.sink(&service),
         node: NodeId::Service(service),
         progress: Arc::new(|_| {}),

@@ -9,7 +9,7 @@ mod ports;
 use std::time::Duration;
 
 use devctl::advice::{Advice, Blame};
-use devctl::driver::docker::{Docker, Error, ImageSpec, PublishedBy, PullPolicy, api};
+use devctl::driver::docker::{Docker, Error, ImageSpec, PublishedBy, PullPolicy, Takeover, api};
 use devctl::driver::{DriverError, Health, Listener};
 use devctl::event::{Action, Exit, Handle};
 use devctl::logs::Stream;
@@ -154,13 +154,19 @@ async fn a_whole_life_from_network_to_removal() {
             )
             .await
             .unwrap();
-        let db = &observed.containers["db"];
+        let db = &observed.containers["db"][0];
         assert!(db.running && db.id == id && db.status.starts_with("Up"), "{db:?}");
         assert_eq!(db.config_hash.as_deref(), Some("0123"));
         assert_eq!(db.run.as_deref(), Some(lab.run.as_str()));
         assert!(db.ports.contains(&("127.0.0.1".to_owned(), port, 8080)), "{:?}", db.ports);
-        assert_eq!(observed.networks, [(network.name.clone(), true)].into_iter().collect());
-        assert_eq!(observed.volumes, [volume.name.as_str()]);
+        let project = Some(lab.project.to_string());
+        assert_eq!(observed.networks.keys().collect::<Vec<_>>(), [&network.name]);
+        assert_eq!(observed.networks[&network.name].project, project);
+        assert_eq!(db.networks[&network.name], observed.networks[&network.name].id);
+        assert_eq!(db.networks.keys().collect::<Vec<_>>(), [&network.name, &second.name]);
+        assert_eq!(observed.volumes.keys().collect::<Vec<_>>(), [&volume.name]);
+        assert_eq!(observed.volumes[&volume.name].project, project);
+        assert!(db.volumes.contains(&volume.name) && db.volumes.len() == 2, "{:?}", db.volumes);
         assert_eq!(observed.images[IMAGE], seen.image.unwrap());
         assert_eq!(observed.images.len(), 1);
         let publisher = PublishedBy { container: spec.name.clone(), project: Some(lab.project.to_string()) };
@@ -570,7 +576,7 @@ async fn a_replaced_container_is_stopped_first_and_made_anew() {
         live.text("up").await;
         let Handle::Container { id, .. } = old.handle.clone() else { panic!("{:?}", old.handle) };
         let mut cx = lab.cx("web", Action::Replace);
-        cx.existing = Some(id.clone());
+        cx.takeover = Some(Takeover { old: id.clone(), ..Takeover::default() });
         let (created, exit) = tokio::join!(lab.docker.create_container(&spec, &cx), old.exit);
         created.unwrap();
         live.text("bye").await;
@@ -640,7 +646,7 @@ async fn networks_and_volumes_of_others_are_not_taken() {
         network.external = true;
         lab.docker.ensure_network(&network, &cx).await.unwrap();
         let observed = lab.docker.observe(&lab.project, std::slice::from_ref(&theirs.name), &[], &[]).await.unwrap();
-        assert_eq!(observed.networks, [(theirs.name.clone(), false)].into_iter().collect());
+        assert_eq!(observed.networks[&theirs.name].project, Some(other.project.to_string()));
     }
 }
 

@@ -55,6 +55,7 @@ impl Project {
             run: self.run.clone(),
             action: Action::Start,
             existing: None,
+            takeover: None,
             logs: self.hub.sink(&service),
             progress: Arc::new(progress),
         }

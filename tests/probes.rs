@@ -116,6 +116,7 @@ impl Run {
             run: self.id.clone(),
             action: Action::Create,
             existing: None,
+            takeover: None,
             logs: self.logs.sink(&self.service),
             progress: Arc::new(|_| {}),
         };

@@ -80,6 +80,7 @@ impl Run {
             run: self.id.clone(),
             action: Action::Create,
             existing: None,
+            takeover: None,
             logs: self.hub.sink(service),
             progress: Arc::new(|_| {}),
         }

@@ -4,13 +4,17 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Context, last_run, output};
 use crate::advice::Blame;
 use crate::control::client::Client;
 use crate::control::{socket, wire};
-use crate::driver::docker::{self, Docker};
+use crate::driver::DriverError;
+use crate::driver::docker::{self, Docker, ObservedContainer};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self as host, Patience, Swept};
 use crate::error::Error;
@@ -41,6 +45,27 @@ pub(super) struct Args {
     /// Do not ask before deleting
     #[arg(short, long)]
     yes: bool,
+
+    /// Remove images too: those that were built for the project and have no name of their own, or all that it uses
+    #[arg(long, value_name = "WHICH")]
+    rmi: Option<Rmi>,
+
+    /// Remove containers of single commands too (`run`)
+    #[arg(long)]
+    remove_orphans: bool,
+
+    /// How many seconds containers have to stop, instead of what each says itself
+    #[arg(short = 't', long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+}
+
+/// Which images `--rmi` removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Rmi {
+    /// Those that were built and have no name of their own
+    Local,
+    /// All that services use
+    All,
 }
 
 /// What `devctl down` was asked for.
@@ -50,12 +75,18 @@ pub(super) struct Settings {
     pub(super) volumes: bool,
     /// `--yes`.
     pub(super) yes: bool,
+    /// `--rmi`.
+    pub(super) rmi: Option<Rmi>,
+    /// `--remove-orphans`.
+    pub(super) remove_orphans: bool,
+    /// `--timeout`.
+    pub(super) timeout: Option<u32>,
 }
 
 impl Args {
     pub(super) fn settings(self) -> Settings {
-        let Self { volumes, yes } = self;
-        Settings { volumes, yes }
+        let Self { volumes, yes, rmi, remove_orphans, timeout } = self;
+        Settings { volumes, yes, rmi, remove_orphans, timeout }
     }
 }
 
@@ -79,6 +110,10 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
         },
     };
     let engine = reach_engine(&manifest, record.as_ref(), &context).await;
+    if let Ok(engine) = &engine {
+        let containers = engine.list_all(&manifest.project, true).await?;
+        super::up::refuse_elsewhere(&manifest, engine, containers.iter())?;
+    }
     if settings.volumes {
         if let Some(away) = away(&engine, &manifest, record.as_ref()) {
             return Err(away);
@@ -107,7 +142,12 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
     }
     let engine = engine.ok();
     if let Some(engine) = &engine {
-        remove_containers(engine, &manifest.project, &mut done).await?;
+        let images = match settings.rmi {
+            Some(which) => doomed_images(engine, &manifest, which).await?,
+            None => Vec::new(),
+        };
+        remove_containers(engine, &manifest.project, settings, &mut done).await?;
+        remove_images(engine, images, &mut done).await;
         remove_networks(engine, &manifest.project, &mut done).await?;
         if let Some(record) = &record {
             let found = done.containers.iter().chain(&done.kept).map(String::as_str).collect();
@@ -132,6 +172,9 @@ fn known(root: PathBuf, record: &Record) -> Option<Manifest> {
     let driver = if last_run::used_docker(record) { DriverChoice::Docker } else { DriverChoice::Embedded };
     Some(Manifest::unread(root, record.project.parse().ok()?, driver))
 }
+
+/// How many containers are removed at once.
+const AT_ONCE: usize = 64;
 
 /// What to type to run this again.
 const COMMAND: &str = "devctl down";
@@ -166,6 +209,7 @@ struct Done {
     processes: usize,
     containers: Vec<String>,
     networks: Vec<String>,
+    images: Vec<String>,
     data: Vec<String>,
     /// What could not be removed, and why.
     left: Vec<String>,
@@ -175,8 +219,9 @@ struct Done {
 
 impl Done {
     fn is_nothing(&self) -> bool {
-        let Self { supervisor, guardian: _, processes, containers, networks, data, left: _, kept: _ } = self;
-        supervisor.is_none() && *processes == 0 && containers.is_empty() && networks.is_empty() && data.is_empty()
+        let Self { supervisor, guardian: _, processes, containers, networks, images, data, left: _, kept: _ } = self;
+        let removed = [containers, networks, images, data];
+        supervisor.is_none() && *processes == 0 && removed.iter().all(|names| names.is_empty())
     }
 
     /// What was taken down, without a word about what is left.
@@ -197,6 +242,9 @@ impl Done {
             }
             for name in &self.networks {
                 writeln!(f, "removed network {name}")?;
+            }
+            for name in &self.images {
+                writeln!(f, "removed image {name}")?;
             }
             for name in &self.data {
                 writeln!(f, "deleted {name}")?;
@@ -317,21 +365,80 @@ async fn end_processes(state: &StateDir) -> Swept {
     host::sweep(&last_run::lost(&record), Patience::LATER).await
 }
 
-/// Stops and removes the project's containers, those that need others first, as their labels tell.
-async fn remove_containers(engine: &Docker, project: &ProjectName, done: &mut Done) -> Result<(), Error> {
-    for level in docker::stop_levels(engine.list_project(project).await?) {
-        let removals = level.into_iter().map(async |found| (engine.remove_container(&found.id).await, found.name));
-        for (removed, name) in join_all(removals).await {
-            match removed {
-                Ok(()) => done.containers.push(name),
-                Err(error) => {
-                    done.left.push(format!("container {name}: {error}"));
-                    done.kept.push(name);
-                }
+/// Stops and removes the project's containers. Those that need others are stopped before these, as their labels tell;
+/// nobody waits for a removal.
+async fn remove_containers(
+    engine: &Docker,
+    project: &ProjectName,
+    settings: Settings,
+    done: &mut Done,
+) -> Result<(), Error> {
+    let levels = docker::stop_levels(engine.list_all(project, settings.remove_orphans).await?);
+    let (stopped, to_remove) = unbounded_channel();
+    let stopping = async move {
+        for level in levels {
+            let stops = level.into_iter().map(async |found| {
+                let ended = engine.stop_within(&found.id, settings.timeout).await;
+                // Taken by the other half until this one is over.
+                let _ = stopped.send((found, ended));
+            });
+            join_all(stops).await;
+        }
+    };
+    let removing = stream::unfold(to_remove, async |mut next| Some((next.recv().await?, next)))
+        .map(async |(found, ended): (ObservedContainer, Result<(), DriverError>)| {
+            let removed = match ended {
+                Ok(()) => engine.remove_container(&found.id).await,
+                Err(error) => Err(error),
+            };
+            (removed, found.name)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let ((), mut removals) = tokio::join!(stopping, removing);
+    removals.sort_by(|(_, a), (_, b)| a.cmp(b));
+    for (removed, name) in removals {
+        match removed {
+            Ok(()) => done.containers.push(name),
+            Err(error) => {
+                done.left.push(format!("container {name}: {error}"));
+                done.kept.push(name);
             }
         }
     }
     Ok(())
+}
+
+/// The images that `--rmi` removes, asked for while their containers are still there to say which they are.
+async fn doomed_images(engine: &Docker, manifest: &Manifest, which: Rmi) -> Result<Vec<String>, Error> {
+    let built = engine.project_images(&manifest.project).await?;
+    let named = manifest.compose.services.values().map(|container| container.image.clone());
+    let mut images: Vec<String> = match which {
+        Rmi::All => built.into_iter().chain(named).collect(),
+        Rmi::Local => {
+            let default = |image: &String| {
+                image.split(':').next().is_some_and(|name| {
+                    manifest.compose.services.keys().any(|service| name == format!("{}-{service}", manifest.project))
+                })
+            };
+            built.into_iter().filter(default).collect()
+        }
+    };
+    images.retain(|image| !image.is_empty());
+    images.sort();
+    images.dedup();
+    Ok(images)
+}
+
+async fn remove_images(engine: &Docker, images: Vec<String>, done: &mut Done) {
+    let removals = images.into_iter().map(async |name| (engine.remove_image(&name).await, name));
+    for (removed, name) in join_all(removals).await {
+        match removed {
+            Ok(true) => done.images.push(name),
+            Ok(false) => {}
+            Err(error) => done.left.push(format!("image {name}: {error}")),
+        }
+    }
 }
 
 async fn remove_networks(engine: &Docker, project: &ProjectName, done: &mut Done) -> Result<(), Error> {

@@ -109,6 +109,7 @@ pub(super) async fn run(settings: Settings, context: Context) -> Result<u8, Erro
             existing: None,
             logs: logs.null(),
             progress: Arc::new(|_| {}),
+            takeover: None,
         };
         (here.engine.ensure_image(spec, &cx).await, spec)
     });

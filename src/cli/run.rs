@@ -26,7 +26,7 @@ use crate::logs::Hub;
 use crate::manifest::{Manifest, Until};
 use crate::name::{NodeId, RunId, ServiceName};
 use crate::os::env;
-use crate::plan::{self, Now, Step};
+use crate::plan::{self, Now, Policy, Step};
 use crate::stack::{self, Infra, Selection, Stack};
 use oneoff::{Mapping, Oneoff};
 
@@ -365,6 +365,7 @@ impl Making<'_> {
                 existing: existing.filter(|_| action != Action::Create),
                 logs: logs.null(),
                 progress: Arc::new(|_| {}),
+                takeover: None,
             };
             drivers.start(&work, cx).await?;
         }
@@ -418,6 +419,6 @@ impl Making<'_> {
         }
         let engine = &self.here.engine;
         let engine = engine.observe(&self.here.project.name, &networks, &volumes, &images).await?;
-        Ok(plan::diff(self.stack, &Now { engine, ..Now::default() }).steps)
+        Ok(plan::diff(self.stack, &Now { engine, ..Now::default() }, &Policy::default()).steps)
     }
 }

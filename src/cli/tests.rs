@@ -8,6 +8,7 @@ use super::{Cli, Command, change, db, down, kill, logs, ps, restart, scale, star
 use crate::logs::level::Level;
 use crate::manifest::DriverChoice;
 use crate::name::ServiceName;
+use crate::plan::{Orphans, Policy, Pull, Recreate};
 use crate::report::Format;
 use crate::stack::Selection;
 
@@ -41,7 +42,14 @@ fn the_arguments_are_consistent() {
 fn up_alone_means_everything() {
     assert_eq!(
         up("devctl up"),
-        up::Settings { selection: Selection::default(), driver: None, skip_docker: false, timeout: None, keep: false }
+        up::Settings {
+            selection: Selection::default(),
+            driver: None,
+            skip_docker: false,
+            timeout: None,
+            keep: false,
+            policy: Policy::default()
+        }
     );
 }
 
@@ -61,12 +69,40 @@ fn up_takes_all_its_flags() {
             skip_docker: false,
             timeout: Some(Duration::from_secs(90)),
             keep: true,
+            policy: Policy { named: vec!["db".parse().unwrap(), "api".parse().unwrap()], ..Policy::default() },
         }
     );
     let how = invocation(line);
     assert_eq!((how.dry_run, how.format, how.detach, how.wait), (true, Format::Json, false, true));
     let how = invocation("devctl up -d --no-wait");
     assert_eq!((how.dry_run, how.format, how.detach, how.wait), (false, Format::Auto, true, false));
+    let how = invocation("devctl up --wait --wait-timeout 20");
+    assert_eq!((how.detach, how.wait, how.settings.timeout), (true, true, Some(Duration::from_secs(20))));
+    let up::Settings { policy, selection, .. } =
+        up("devctl up --no-recreate --remove-orphans --scale db=3 --pull never -t 7 --yes");
+    assert_eq!(selection.scale, [("db".parse().unwrap(), 3)].into());
+    let expected = Policy {
+        recreate: Recreate::Never,
+        recreate_others: Recreate::Never,
+        lose_data: true,
+        stop_timeout: Some(7),
+        orphans: Orphans::Remove,
+        pull: Some(Pull::Never),
+        ..Policy::default()
+    };
+    assert_eq!(policy, expected);
+    for (line, recreate, others, renew) in [
+        ("devctl up --force-recreate", Recreate::Force, Recreate::Diverged, false),
+        ("devctl up -V", Recreate::Force, Recreate::Diverged, true),
+        ("devctl up --always-recreate-deps", Recreate::Diverged, Recreate::Force, false),
+    ] {
+        let policy = up(line).policy;
+        assert_eq!(
+            (policy.recreate, policy.recreate_others, policy.renew_volumes),
+            (recreate, others, renew),
+            "{line}"
+        );
+    }
     assert_eq!(up("devctl up --api-only").selection.groups, ["api"]);
     assert_eq!(up("devctl up --ws-only --skip-docker").selection.groups, ["ws"]);
 }
@@ -92,6 +128,10 @@ fn strings(texts: &[&str]) -> Vec<String> {
 fn contradictions_and_mistakes_are_usage_errors() {
     for line in [
         "devctl up --api-only --ws-only",
+        "devctl up --force-recreate --no-recreate",
+        "devctl up -V --no-recreate",
+        "devctl up --scale db",
+        "devctl up --timeout 5s --wait-timeout 5",
         "devctl up --api-only db",
         "devctl up --ws-only db",
         "devctl up --no-deps",
@@ -156,7 +196,10 @@ fn logs_takes_all_its_flags() {
 #[test]
 fn the_other_commands_take_theirs() {
     match parse("devctl down -v --yes") {
-        Command::Down(args) => assert_eq!(args.settings(), down::Settings { volumes: true, yes: true }),
+        Command::Down(args) => assert_eq!(
+            args.settings(),
+            down::Settings { volumes: true, yes: true, rmi: None, remove_orphans: false, timeout: None }
+        ),
         command => panic!("{command:?}"),
     }
     match parse("devctl ps --format json --stats") {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 mod attached;
 mod detached;
+mod existing;
 mod joined;
 mod outlet;
 mod prepare;
@@ -15,8 +16,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use self::attached::Terminal;
+use self::existing::Existing;
 use self::prepare::Prepared;
-pub(super) use self::prepare::take_lock_to_tidy_up;
+pub(super) use self::prepare::{refuse_elsewhere, take_lock_to_tidy_up};
 use self::session::Session;
 pub(super) use self::session::{StopRequests, shape};
 use super::{Context, duration, output};
@@ -25,6 +27,7 @@ use crate::manifest::{DriverChoice, Manifest};
 use crate::name::{RunId, ServiceName};
 use crate::os::clock;
 use crate::os::launcher::Link;
+use crate::plan::Policy;
 use crate::report;
 use crate::stack::Selection;
 use crate::state::StateDir;
@@ -96,8 +99,19 @@ pub(super) struct Args {
     detach: bool,
 
     /// With `--detach`: come back at once
-    #[arg(long, requires = "detach")]
+    #[arg(long, requires = "detach", conflicts_with = "wait")]
     no_wait: bool,
+
+    /// The same as `--detach`, which waits by itself
+    #[arg(long)]
+    wait: bool,
+
+    /// How many seconds each service may take to be ready
+    #[arg(long, value_name = "SECONDS", conflicts_with = "timeout")]
+    wait_timeout: Option<u64>,
+
+    #[command(flatten)]
+    existing: Existing,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -151,12 +165,14 @@ pub(super) struct Settings {
     pub(super) timeout: Option<Duration>,
     /// `--keep`.
     pub(super) keep: bool,
+    /// What is wanted of containers that are there already.
+    pub(super) policy: Policy,
 }
 
 impl Args {
     /// Whether the stack is to run at this terminal.
     pub(super) fn in_foreground(&self) -> bool {
-        !self.dry_run && !self.detach
+        !self.dry_run && !self.detach && !self.wait
     }
 
     pub(super) fn invocation(self) -> Invocation {
@@ -173,21 +189,26 @@ impl Args {
             keep,
             detach,
             no_wait,
+            wait,
+            wait_timeout,
+            existing,
         } = self;
         let groups = [(api_only, "api"), (ws_only, "ws")];
         let groups = groups.into_iter().filter(|(asked, _)| *asked).map(|(_, group)| group.to_owned()).collect();
+        let (policy, scale) = existing.policy(&services);
         let settings = Settings {
-            selection: Selection { services, groups, no_deps, ..Selection::default() },
+            selection: Selection { services, groups, no_deps, scale, ..Selection::default() },
             driver: driver.map(|driver| match driver {
                 Driver::Auto => DriverChoice::Auto,
                 Driver::Docker => DriverChoice::Docker,
                 Driver::Embedded => DriverChoice::Embedded,
             }),
             skip_docker,
-            timeout,
+            timeout: timeout.or(wait_timeout.map(Duration::from_secs)),
             keep,
+            policy,
         };
-        Invocation { settings, dry_run, format: format.into(), detach, wait: !no_wait }
+        Invocation { settings, dry_run, format: format.into(), detach: detach || wait, wait: !no_wait }
     }
 }
 
@@ -230,7 +251,7 @@ pub(super) async fn run(invocation: Invocation, context: Context, link: Option<L
     }
     let (terminal, passed) = Terminal::behind(link, format)?;
     let stop = StopRequests::install(passed)?;
-    supervise(manifest, settings, state, Some(terminal), stop, &context, began).await
+    Box::pin(supervise(manifest, settings, state, Some(terminal), stop, &context, began)).await
 }
 
 /// Runs the stack of the project for whoever started this in the background, and who wrote the settings to standard
@@ -241,7 +262,7 @@ pub(super) async fn run_in_background(context: Context) -> Result<u8, Error> {
     let manifest = context.manifest()?;
     let state = StateDir::of(&manifest.root);
     let stop = StopRequests::install_in_background()?;
-    supervise(manifest, settings, state, None, stop, &context, began).await
+    Box::pin(supervise(manifest, settings, state, None, stop, &context, began)).await
 }
 
 /// Holds the project, prepares the run, and runs it to its end.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, Exit, Failure};
 use crate::logs::Stream;
 use crate::name::ServiceName;
+use crate::plan::Policy;
 use crate::state::record::{Record, ServiceRecord};
 
 /// The version of everything in this file. Clients and server say theirs in the header [`API_HEADER`].
@@ -387,6 +388,10 @@ pub struct Apply {
     pub build: bool,
     /// Only say what would change.
     pub dry_run: bool,
+    /// What is wanted of containers that are there already.
+    pub policy: Policy,
+    /// How many of a service are to run, where that is not what the files say.
+    pub scale: BTreeMap<ServiceName, u32>,
 }
 
 /// How to take a stack down.

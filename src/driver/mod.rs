@@ -78,6 +78,8 @@ pub struct StartContext {
     pub action: Action,
     /// The id of what exists already, where something does.
     pub existing: Option<String>,
+    /// The container whose place it takes, where it takes one's.
+    pub takeover: Option<docker::Takeover>,
     /// Where the output of a workload goes. A build writes here too.
     pub logs: LogSink,
     /// Where progress goes. Sending never blocks; a slow reader gets fewer steps.

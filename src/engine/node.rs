@@ -226,6 +226,23 @@ impl Entry {
         }
     }
 
+    /// Whether there was something of it before the run that nobody is known to have lost.
+    pub(super) fn was_there(&self) -> bool {
+        match self.spec.action {
+            Action::Start | Action::Replace => true,
+            // Of containers, what a killed run left is to be taken away; a network may hold others up.
+            Action::Adopt => matches!(self.spec.id, NodeId::Network(_)),
+            Action::Create | Action::Keep | Action::Expect => false,
+        }
+    }
+
+    /// Leaves what came of it where it is at the end of the run.
+    pub(super) fn spare(&mut self) {
+        if let Kind::Task { undo, .. } = &mut self.spec.kind {
+            *undo = false;
+        }
+    }
+
     /// Whether it is a workload.
     pub(super) fn is_workload(&self) -> bool {
         matches!(self.spec.kind, Kind::Workload { .. })

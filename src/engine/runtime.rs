@@ -354,6 +354,7 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
             run: self.runtime.run.clone(),
             action,
             existing: step.existing.clone(),
+            takeover: step.takeover.clone(),
             logs,
             progress,
         };
@@ -494,15 +495,27 @@ impl<Sink: FnMut(Event)> Engine<Sink> {
         let (drivers, tell) = (Arc::clone(&self.runtime.drivers), self.tell.clone());
         let (mut runs, keep) = (self.runtime.adopted.clone(), self.keep);
         runs.push(self.runtime.run.clone());
-        let claims = self.ports();
+        let (claims, spared) = (self.ports(), self.spared());
         tokio::spawn(async move {
             let mut left = Vec::new();
             for run in &runs {
                 left.extend(drivers.leftovers(run, keep).await);
             }
+            left.retain(|line| !spared.contains(line));
             left.extend(drivers.still_held(claims).await);
             let _ = tell.send(Message::Left(left));
         });
+    }
+
+    /// The lines of what is left that stand for what was there before the run: it stays where the run failed.
+    fn spared(&self) -> Vec<String> {
+        let line = |step: &Arc<Step>| match (&step.node.work, step.action) {
+            (Work::Create(spec), Action::Replace) => Some(format!("container {} (exited)", spec.name)),
+            (Work::Network(spec), Action::Adopt | Action::Replace) => Some(format!("network {}", spec.name)),
+            (_, _) => None,
+        };
+        let created = |line: String| [line.replace("(exited)", "(created)"), line];
+        self.steps.values().filter_map(line).flat_map(created).collect()
     }
 
     /// The ports that services of this run listened on and that should be free now. One that was never ready may have

@@ -43,6 +43,11 @@ pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
+/// The one path of what is there, without links in it; `None` where nothing is.
+pub fn canonical(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
 /// Replaces a file in one step: readers see the old text or the new one. `private` files are readable by their owner
 /// alone (0600).
 pub fn write_atomic(path: &Path, text: &str, private: bool) -> io::Result<()> {

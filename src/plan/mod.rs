@@ -2,21 +2,30 @@
 //!
 //! [`diff`] is a pure function; `up --dry-run` prints its result and the engine carries the same value out.
 
+mod containers;
+mod orphans;
+mod policy;
 mod renew;
 
+pub use orphans::{Elsewhere, elsewhere, left_by_the_dead, orphans, told_of_orphans};
+pub use policy::{Orphans, Policy, Pull, Recreate};
 pub use renew::{Renewal, renew, with_needs};
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::driver::Work;
-use crate::driver::docker::{Observed, ObservedContainer, PullPolicy};
+use crate::driver::docker::{self, Observed, ObservedContainer, PullPolicy, Takeover};
 use crate::event::Action;
 use crate::name::{NodeId, RunId};
 use crate::stack::{Node, Stack};
 
-/// The label that carries Compose's hash of a container's configuration.
+use self::containers::{Remade, Verdicts};
+
+/// The label that carries Compose's hash of what was asked for.
 const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// The label that carries the project's name.
+const PROJECT: &str = "com.docker.compose.project";
 
 /// How long devctl looks for what somebody else should be running before it says that it is not there.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(5);
@@ -28,6 +37,41 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Whether containers and networks outlive the run, for a faster next start.
     pub keep: bool,
+    /// Containers of these services that are too many, and go before the steps are taken.
+    pub removals: Vec<Removal>,
+    /// What is not as the files say and stays as it is all the same.
+    pub warnings: Vec<Warning>,
+}
+
+/// A container that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Why, in a few words.
+    pub cause: String,
+}
+
+impl Removal {
+    /// The removal of a container of a service that no file has.
+    pub fn orphan(found: &ObservedContainer) -> Self {
+        Self::new(found, "no file has its service")
+    }
+
+    fn new(found: &ObservedContainer, cause: &str) -> Self {
+        Self { id: found.id.clone(), name: found.name.clone(), cause: cause.to_owned() }
+    }
+}
+
+/// Something that stays as it is although it is not as the files say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// What.
+    pub message: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
 }
 
 /// What is to be done with one node.
@@ -41,6 +85,8 @@ pub struct Step {
     pub existing: Option<String>,
     /// Why, in a few words.
     pub cause: String,
+    /// The container whose place it takes, where it takes one's.
+    pub takeover: Option<Takeover>,
 }
 
 /// What the machine looks like before the run.
@@ -69,28 +115,99 @@ impl Dead {
     }
 }
 
-/// What dead runs left of services that this stack does not have: nobody will adopt it.
-pub fn orphans<'a>(stack: &Stack, now: &'a Now) -> Vec<&'a ObservedContainer> {
-    let is_planned = |service: &str| stack.services().any(|name| name.as_str() == service);
-    now.engine.containers.values().filter(|found| now.dead.left(found) && !is_planned(&found.service)).collect()
-}
-
 /// Lays a stack against what is there.
-pub fn diff(stack: &Stack, now: &Now) -> Plan {
-    let kept_any =
-        stack.nodes().any(|node| matches!(judge(node, stack, now, false).0, Action::Keep) && is_service(node));
+pub fn diff(stack: &Stack, now: &Now, policy: &Policy) -> Plan {
+    let mut warnings = Vec::new();
+    let mut remade = Remade { networks: Vec::new(), volumes: Vec::new(), images: Vec::new() };
+    for node in stack.nodes() {
+        match &node.work {
+            Work::Network(spec) if differs(spec, now) => remade.networks.push(&spec.name),
+            Work::Volume(spec) if policy.lose_data && other_volume(spec, now) => remade.volumes.push(&spec.name),
+            Work::Volume(spec) if other_volume(spec, now) => warnings.push(other_configuration(spec)),
+            Work::Image(spec) if pull_of(spec, policy) == docker::PullPolicy::Always => {
+                remade.images.push(&spec.reference);
+            }
+            _ => {}
+        }
+        warnings.extend(foreign(node, stack, now));
+    }
+    let verdicts = containers::judge(stack, now, policy, &remade);
+    let is_kept = |node: &Node| matches!(containers::start(node, &verdicts), Some((Action::Keep, ..)));
+    let kept_any = stack.nodes().any(|node| is_service(node) && is_kept(node));
     let steps = stack
         .nodes()
         .map(|node| {
-            let (action, existing, cause) = judge(node, stack, now, kept_any);
             let mut node = node.clone();
-            if action == Action::Expect {
+            if let Work::Image(spec) = &mut node.work {
+                spec.pull = pull_of(spec, policy);
+            }
+            let (action, existing, cause) = judge(&node, now, &remade, &verdicts, kept_any);
+            if action == Action::Expect && is_service(&node) {
                 node.ready_timeout = node.ready_timeout.min(EXPECTED_WITHIN);
             }
-            Step { node, action, existing, cause }
+            let verdict = node.id.service().and_then(|name| verdicts.by_node.get(&NodeId::Create(name.clone())));
+            let mut takeover = None;
+            if let Some(verdict) = verdict {
+                renumber(&mut node, verdict.number);
+                takeover = verdict.takeover.clone().filter(|_| matches!(node.id, NodeId::Create(_)));
+            }
+            Step { node, action, existing, cause, takeover }
         })
         .collect();
-    Plan { steps, keep: false }
+    Plan { steps, keep: false, removals: verdicts.removals, warnings }
+}
+
+fn pull_of(spec: &docker::ImageSpec, policy: &Policy) -> docker::PullPolicy {
+    policy.pull.map_or(spec.pull, Into::into)
+}
+
+/// Makes a node that of the container with this number.
+fn renumber(node: &mut Node, number: u32) {
+    match &mut node.work {
+        Work::Create(spec) => spec.renumber(number),
+        Work::Container(spec) => spec.renumber(number),
+        _ => {}
+    }
+}
+
+/// Whether a network of ours is there and is not as the file says. One without a hash is nobody's to judge.
+fn differs(spec: &docker::NetworkSpec, now: &Now) -> bool {
+    now.engine.networks.get(&spec.name).is_some_and(|found| {
+        let ours = !spec.external && found.project.as_deref() == spec.label(PROJECT);
+        let hash = found.config_hash.as_deref().filter(|hash| !hash.is_empty());
+        ours && hash.is_some_and(|hash| spec.label(CONFIG_HASH) != Some(hash))
+    })
+}
+
+/// The same of a volume.
+fn other_volume(spec: &docker::VolumeSpec, now: &Now) -> bool {
+    now.engine.volumes.get(&spec.name).is_some_and(|found| {
+        let ours = !spec.external && found.project.as_deref() == spec.label(PROJECT);
+        let hash = found.config_hash.as_deref().filter(|hash| !hash.is_empty());
+        ours && hash.is_some_and(|hash| spec.label(CONFIG_HASH) != Some(hash))
+    })
+}
+
+fn other_configuration(spec: &docker::VolumeSpec) -> Warning {
+    Warning {
+        message: format!("the volume `{}` exists and is not as the Compose file says; it is used as it is", spec.name),
+        hints: vec![format!("to make it anew and lose what is in it: `devctl up --yes`")],
+    }
+}
+
+/// A network or volume of the right name that was not made for this project. Compose uses it too.
+fn foreign(node: &Node, stack: &Stack, now: &Now) -> Option<Warning> {
+    let (kind, name, owner) = match &node.work {
+        Work::Network(spec) if !spec.external => ("network", &spec.name, &now.engine.networks.get(&spec.name)?.project),
+        Work::Volume(spec) if !spec.external => ("volume", &spec.name, &now.engine.volumes.get(&spec.name)?.project),
+        _ => return None,
+    };
+    let message = match owner {
+        Some(owner) if owner == stack.project().as_str() => return None,
+        Some(owner) => format!("the {kind} `{name}` belongs to the project `{owner}`; it is used all the same"),
+        None => format!("the {kind} `{name}` was not made by devctl or Docker Compose; it is used all the same"),
+    };
+    Some(Warning { message, hints: vec![format!("say so in the Compose file: `external: true` for this {kind}")] })
 }
 
 fn is_service(node: &Node) -> bool {
@@ -100,22 +217,27 @@ fn is_service(node: &Node) -> bool {
 type Judgement = (Action, Option<String>, String);
 
 /// Decides on one node. `kept_any`: whether some container of the stack was running before and stays.
-fn judge(node: &Node, stack: &Stack, now: &Now, kept_any: bool) -> Judgement {
+fn judge(node: &Node, now: &Now, remade: &Remade, verdicts: &Verdicts, kept_any: bool) -> Judgement {
     let engine = &now.engine;
     match &node.work {
         Work::Network(spec) => match engine.networks.get(&spec.name) {
             None if spec.external => (Action::Create, None, "must exist already".to_owned()),
             None => (Action::Create, None, "does not exist".to_owned()),
-            Some(ours) if spec.external || kept_any || !ours => (Action::Keep, None, "exists".to_owned()),
+            Some(_) if remade.networks.contains(&spec.name.as_str()) => {
+                (Action::Replace, None, "its configuration changed".to_owned())
+            }
+            Some(found) if spec.external || kept_any || found.project.as_deref() != spec.label(PROJECT) => {
+                (Action::Keep, None, "exists".to_owned())
+            }
             Some(_) => (Action::Adopt, None, "exists, and nothing uses it".to_owned()),
         },
-        Work::Volume(spec) => {
-            if engine.volumes.contains(&spec.name) {
-                (Action::Keep, None, "exists".to_owned())
-            } else {
-                (Action::Create, None, "does not exist".to_owned())
+        Work::Volume(spec) => match engine.volumes.get(&spec.name) {
+            None => (Action::Create, None, "does not exist".to_owned()),
+            Some(_) if remade.volumes.contains(&spec.name.as_str()) => {
+                (Action::Replace, None, "its configuration changed; what is in it is lost".to_owned())
             }
-        }
+            Some(_) => (Action::Keep, None, "exists".to_owned()),
+        },
         Work::Image(spec) => match engine.images.get(&spec.reference) {
             Some(id) => match spec.pull {
                 PullPolicy::Missing | PullPolicy::Never => {
@@ -127,17 +249,12 @@ fn judge(node: &Node, stack: &Stack, now: &Now, kept_any: bool) -> Judgement {
             },
             None => (Action::Create, None, "the engine does not have it".to_owned()),
         },
-        Work::Create(spec) => container(node, spec, now).unwrap_or_else(absent),
-        Work::Container(_) => {
-            // The start follows the container it starts.
-            let create = node.id.service().cloned().map(NodeId::Create).and_then(|id| stack.node(&id));
-            match create.map(|create| judge(create, stack, now, kept_any)) {
-                Some((action @ (Action::Keep | Action::Adopt), existing, cause)) => (action, existing, cause),
-                Some((Action::Replace, _, cause)) => (Action::Start, None, cause),
-                Some((_, existing, cause)) => (Action::Start, existing, cause),
-                None => absent(),
-            }
-        }
+        Work::Create(_) => match verdicts.by_node.get(&node.id) {
+            Some(verdict) => (verdict.action, verdict.existing.clone(), verdict.cause.clone()),
+            None => absent(),
+        },
+        // The start follows the container it starts.
+        Work::Container(_) => containers::start(node, verdicts).unwrap_or_else(absent),
         Work::Install(_) => (Action::Create, None, "unless its programs are at hand".to_owned()),
         Work::Embedded(_) | Work::Process(_) => (Action::Start, None, "does not run".to_owned()),
         Work::Build(_) => (Action::Start, None, "builds what has changed".to_owned()),
@@ -149,25 +266,11 @@ fn absent() -> Judgement {
     (Action::Create, None, "does not exist".to_owned())
 }
 
-fn container(node: &Node, spec: &crate::driver::docker::ContainerSpec, now: &Now) -> Option<Judgement> {
-    let service = node.id.service()?;
-    let found: &ObservedContainer = now.engine.containers.get(service.as_str())?;
-    let existing = Some(found.id.clone());
-    if found.config_hash.as_deref() != spec.label(CONFIG_HASH) {
-        return Some((Action::Replace, existing, "its configuration changed".to_owned()));
-    }
-    if now.engine.images.get(spec.image()).is_some_and(|id| *id != found.image_id) {
-        return Some((Action::Replace, existing, format!("the image `{}` changed", spec.image())));
-    }
-    Some(match (found.running, now.dead.left(found)) {
-        (true, true) => (Action::Adopt, existing, "runs, left by a run that was killed".to_owned()),
-        (true, false) => (Action::Keep, existing, "runs and is up to date".to_owned()),
-        (false, _) => (Action::Start, existing, "exists and does not run".to_owned()),
-    })
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for removal in &self.removals {
+            writeln!(f, "remove   container {}  {}", removal.name, removal.cause)?;
+        }
         let width = self.steps.iter().map(|step| object(&step.node.id).chars().count()).max().unwrap_or(0);
         for step in &self.steps {
             let verb = match (step.action, &step.node.work) {
@@ -179,7 +282,7 @@ impl fmt::Display for Plan {
                 (Action::Start, Work::Create(_)) => "reuse",
                 (Action::Start, _) => "start",
                 (Action::Replace, _) => "replace",
-                (Action::Keep, _) => "keep",
+                (Action::Keep, _) | (Action::Expect, Work::Create(_)) => "keep",
                 (Action::Adopt, _) => "adopt",
                 (Action::Expect, _) => "expect",
             };

@@ -26,10 +26,15 @@ impl Cadence {
     /// The cadence for a kind of probe.
     pub(super) fn of(spec: &Spec) -> Self {
         match spec {
-            Spec::Postgres { .. } | Spec::Redis { .. } | Spec::Http { .. } | Spec::Tcp { .. } | Spec::Log { .. } => {
-                Self::NETWORK
-            }
-            Spec::Exec { .. } | Spec::Container => Self::WORKLOAD,
+            Spec::Postgres { .. }
+            | Spec::Redis { .. }
+            | Spec::Http { .. }
+            | Spec::Tcp { .. }
+            | Spec::Log { .. }
+            | Spec::Server { .. } => Self::NETWORK,
+            // What somebody says of how often it may be run is right: it may be costly.
+            Spec::Healthcheck { pause: Some(pause), .. } => Self { first: *pause, longest: *pause },
+            Spec::Healthcheck { pause: None, .. } | Spec::Exec { .. } | Spec::Container => Self::WORKLOAD,
         }
     }
 
@@ -75,6 +80,10 @@ mod tests {
         assert_eq!(exec.pause(0), Duration::from_millis(100));
         assert_eq!(exec.pause(8), Duration::from_millis(250));
         assert_eq!(Cadence::of(&Spec::Container), exec);
+        let check = |pause| Spec::Healthcheck { argv: vec!["true".into()], timeout: Duration::from_secs(1), pause };
+        assert_eq!(Cadence::of(&check(None)), exec);
+        let said = Cadence::of(&check(Some(Duration::from_secs(2))));
+        assert_eq!([said.pause(0), said.shortest(0), said.pause(50)], [Duration::from_secs(2); 3]);
     }
 
     #[test]

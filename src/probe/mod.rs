@@ -6,12 +6,14 @@
 mod cadence;
 mod container;
 mod exec;
+mod healthcheck;
 mod http;
 mod log;
 mod opening;
 mod owner;
 mod postgres;
 mod redis;
+mod server;
 mod tcp;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::cadence::Cadence;
 use self::owner::Proof;
+pub use self::server::Protocol;
 use crate::driver::Control;
 use crate::logs::Hub;
 use crate::name::ServiceName;
@@ -79,8 +82,26 @@ pub enum Spec {
         /// A regular expression.
         pattern: String,
     },
+    /// The container's healthcheck must pass, run by devctl or by the engine.
+    Healthcheck {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// How long one run may take.
+        timeout: Duration,
+        /// The pause between two runs, where the file says one for the time before it passes.
+        pause: Option<Duration>,
+    },
     /// The engine's own healthcheck must say healthy.
     Container,
+    /// One question in the protocol of a server that needs no credentials for it.
+    Server {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host.
+        host: String,
+        /// The published port.
+        port: u16,
+    },
 }
 
 impl Spec {
@@ -93,7 +114,9 @@ impl Spec {
             Self::Tcp { .. } => "tcp",
             Self::Exec { .. } => "exec",
             Self::Log { .. } => "log",
+            Self::Healthcheck { .. } => "healthcheck",
             Self::Container => "container",
+            Self::Server { protocol, .. } => protocol.kind(),
         }
     }
 }
@@ -186,7 +209,9 @@ async fn ask(spec: &Spec, cx: &Context, proof: &Proof) -> Attempt {
         Spec::Tcp { host, port } => (tcp::ask(host, *port, control).await, *port),
         Spec::Exec { argv, timeout } => return exec::ask(argv, *timeout, control).await,
         Spec::Log { pattern } => return log::ask(pattern, cx),
+        Spec::Healthcheck { argv, timeout, .. } => return healthcheck::ask(argv, *timeout, control).await,
         Spec::Container => return container::ask(control).await,
+        Spec::Server { protocol, host, port } => (server::ask(*protocol, host, *port).await, *port),
     };
     match reply {
         Reply::Unreached(answer) => Attempt::NotYet(answer),

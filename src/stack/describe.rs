@@ -101,9 +101,11 @@ fn probe_of(probe: &probe::Spec) -> Value {
         probe::Spec::Postgres { host, port, database, user, .. } => {
             json!(format!("postgresql://{user}@{host}:{port}/{database}"))
         }
-        probe::Spec::Redis { host, port, .. } | probe::Spec::Tcp { host, port } => json!(format!("{host}:{port}")),
+        probe::Spec::Redis { host, port, .. }
+        | probe::Spec::Tcp { host, port }
+        | probe::Spec::Server { host, port, .. } => json!(format!("{host}:{port}")),
         probe::Spec::Http { host, port, path } => json!(format!("http://{host}:{port}{path}")),
-        probe::Spec::Exec { argv, .. } => json!(mask_args(argv)),
+        probe::Spec::Exec { argv, .. } | probe::Spec::Healthcheck { argv, .. } => json!(mask_args(argv)),
         probe::Spec::Log { pattern } => json!(pattern),
         probe::Spec::Container => json!("the engine's healthcheck"),
     }

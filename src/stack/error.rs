@@ -112,11 +112,31 @@ pub enum ResolveError {
         /// What was asked for.
         scale: u32,
     },
-    /// A container was asked for more than once.
-    #[error("`{service}` is a container, and only programs of the host have replicas yet")]
+    /// A container was asked for more than once, without an engine that could run it.
+    #[error("`{service}` cannot run several times without Docker")]
     ScaledContainer {
         /// The container.
         service: ServiceName,
+    },
+    /// Several containers would all have one name.
+    #[error("`{service}` cannot have {scale} containers: its `container_name` says that the only one is `{name}`")]
+    OneName {
+        /// The service.
+        service: ServiceName,
+        /// The name that the file gives.
+        name: String,
+        /// How many containers were asked for.
+        scale: u32,
+    },
+    /// Several containers would all publish one port.
+    #[error("`{service}` cannot have {scale} containers: each would publish port {port}")]
+    OnePort {
+        /// The service.
+        service: ServiceName,
+        /// The port of the host.
+        port: u16,
+        /// How many containers were asked for.
+        scale: u32,
     },
     /// Replicas that would all be asked on one port.
     #[error("the replicas of `{service}` would all be asked on port {port}")]
@@ -184,6 +204,8 @@ impl Advice for ResolveError {
             | Self::Replica { .. }
             | Self::Scale { .. }
             | Self::ScaledContainer { .. }
+            | Self::OneName { .. }
+            | Self::OnePort { .. }
             | Self::SharedCheck { .. }
             | Self::NoFreePort { .. }
             | Self::PortTwice { .. } => Blame::Configuration,
@@ -240,9 +262,20 @@ impl Advice for ResolveError {
             }
             Self::Scale { service, scale: 0 } => vec![format!("stop it: `devctl stop {service}`")],
             Self::Scale { .. } => vec![format!("choose a number from 1 to {MAX_SCALE}")],
-            Self::ScaledContainer { service } => {
-                vec![format!("leave `{service}` out, or describe it a second time in the Compose file")]
+            Self::ScaledContainer { .. } => vec!["run it on a Docker Engine: `--driver docker`".to_owned()],
+            Self::OneName { service, .. } => {
+                vec![format!(
+                    "take `container_name` of `{service}` out of the Compose file, and its containers are numbered"
+                )]
             }
+            Self::OnePort { port, scale, .. } => vec![
+                format!(
+                    "publish a range of ports, one for each: `\"{port}-{}:…\"`",
+                    u32::from(*port).saturating_add(*scale).saturating_sub(1)
+                ),
+                "or leave it to the engine, and `devctl port` says which it took: publish only the container's port"
+                    .to_owned(),
+            ],
             Self::SharedCheck { .. } => {
                 vec!["let its checks ask its own port: `tcp = true`, `http`, or an `exec` with `${PORT}`".to_owned()]
             }

@@ -8,7 +8,7 @@ use url::Url;
 use super::ResolveError;
 use crate::driver::embedded::Server;
 use crate::manifest::compose::{Container, MountKind, Port};
-use crate::probe;
+use crate::probe::{self, Protocol};
 
 /// A server that devctl knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,23 @@ fn repository(image: &str) -> &str {
     };
     let name = name.strip_prefix("library/").unwrap_or(name);
     name.split(':').next().unwrap_or(name)
+}
+
+/// The question for a server that devctl knows by its image and needs no credentials for, where it is published.
+pub(super) fn question(container: &Container) -> Option<probe::Spec> {
+    let (protocol, target) = match repository(&container.image) {
+        "mysql" | "mysql/mysql-server" | "mariadb" | "percona" => (Protocol::Mysql, 3306),
+        "mongo" | "mongodb/mongodb-community-server" => (Protocol::Mongo, 27017),
+        "rabbitmq" => (Protocol::Amqp, 5672),
+        "nats" => (Protocol::Nats, 4222),
+        "nginx" | "httpd" | "caddy" | "nginxinc/nginx-unprivileged" => {
+            let target = if container.image.contains("unprivileged") { 8080 } else { 80 };
+            (Protocol::Web, target)
+        }
+        _ => return None,
+    };
+    let at = container.ports.iter().filter(|port| port.target == target).find_map(endpoint)?;
+    Some(probe::Spec::Server { protocol, host: at.host(), port: at.port })
 }
 
 impl Known {

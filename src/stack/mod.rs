@@ -24,6 +24,7 @@ use indexmap::IndexMap;
 
 use crate::driver::Work;
 use crate::driver::embedded::Server;
+use crate::manifest::compose::{Container, HashDialect};
 use crate::name::{NodeId, ProjectName, ServiceName};
 use crate::probe;
 
@@ -43,6 +44,9 @@ pub struct Stack {
     pub(in crate::stack) project: ProjectName,
     pub(in crate::stack) root: PathBuf,
     pub(in crate::stack) nodes: IndexMap<NodeId, Node>,
+    pub(in crate::stack) scaled_to_none: Vec<ServiceName>,
+    /// What the Compose files say of the services that run in containers.
+    pub(in crate::stack) described: BTreeMap<ServiceName, Container>,
 }
 
 /// One node of a stack.
@@ -137,6 +141,35 @@ impl Stack {
         self.nodes.get(id)
     }
 
+    /// The services of Compose files that were asked for with no container at all.
+    pub fn scaled_to_none(&self) -> &[ServiceName] {
+        &self.scaled_to_none
+    }
+
+    /// The keys of a service that are not as they were when this label was written (`dev.devctl.config-keys`); `None` where
+    /// that cannot be told.
+    pub fn changed_keys(&self, service: &ServiceName, label: &str) -> Option<Vec<String>> {
+        hash::changed_keys(label, self.described.get(&service.base())?)
+    }
+
+    /// What a service shares with others, as Compose hashes it: the service's hashes where the containers of these have
+    /// the ids that `id` tells, and which services they are. `None` where it shares nothing.
+    pub fn shared_hashes(
+        &self,
+        service: &ServiceName,
+        id: impl Fn(&str) -> Option<String>,
+    ) -> Option<(Vec<String>, Vec<String>)> {
+        let container = self.described.get(&service.base())?;
+        let with = std::cell::RefCell::new(Vec::new());
+        let shared = hash::shared(container, |service| {
+            with.borrow_mut().push(service.to_owned());
+            id(service)
+        });
+        let with = with.into_inner();
+        let hashes = || HashDialect::ALL.into_iter().map(|dialect| hash::service(&shared, dialect)).collect();
+        (!with.is_empty()).then(|| (hashes(), with))
+    }
+
     /// The values in the environments of all nodes that no log should show.
     pub fn secrets(&self) -> Vec<String> {
         let mut env: Vec<(&str, &str)> = Vec::new();
@@ -182,7 +215,7 @@ pub struct Selection {
     pub no_deps: bool,
     /// Active Compose profiles.
     pub profiles: Vec<String>,
-    /// How many of a program run at once, where that is not what `scale` in `devctl.toml` says.
+    /// How many of a service run at once, where that is not what the files say.
     pub scale: BTreeMap<ServiceName, u32>,
     /// The ports of replicas but the first, which has the declared one. What is there is kept, so that a replica that
     /// runs keeps its port; [`assign_ports`] adds what is missing.

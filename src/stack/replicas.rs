@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::{ResolveError, Selection};
-use crate::manifest::compose::Port;
+use crate::manifest::compose::{Container, Port, Published};
 use crate::manifest::{MAX_SCALE, Manifest, ReadyProbe, Service};
 use crate::name::ServiceName;
 
@@ -29,6 +29,32 @@ pub fn assign_ports(
 pub(super) fn names(service: &Service, selection: &Selection) -> impl Iterator<Item = ServiceName> {
     let scale = selection.scale.get(&service.name).copied().unwrap_or(service.scale);
     (1..=scale).map(|number| service.name.replica(number))
+}
+
+/// How many containers a service has.
+pub(super) fn of_container(container: &Container, selection: &Selection) -> u32 {
+    let said = || u32::try_from(container.replicas()).unwrap_or_default();
+    selection.scale.get(&container.name).copied().unwrap_or_else(said)
+}
+
+/// Makes sure that a service can have so many containers.
+pub(super) fn check_container(container: &Container, scale: u32) -> Result<(), ResolveError> {
+    if scale < 2 {
+        return Ok(());
+    }
+    if let Some(name) = &container.container_name {
+        return Err(ResolveError::OneName { service: container.name.clone(), name: name.clone(), scale });
+    }
+    if let Some(port) = container.ports.iter().find_map(|port| too_few(port, scale)) {
+        return Err(ResolveError::OnePort { service: container.name.clone(), port, scale });
+    }
+    Ok(())
+}
+
+/// The first of the ports of the host that are too few for so many containers.
+fn too_few(port: &Port, scale: u32) -> Option<u16> {
+    let (first, last) = port.published.as_ref().and_then(Published::range)?;
+    (u32::from(last - first) + 1 < scale).then_some(first)
 }
 
 /// The ports of all replicas but the first ones.
@@ -108,12 +134,15 @@ fn check(manifest: &Manifest, selection: &Selection) -> Result<(), ResolveError>
     for (name, scale) in &selection.scale {
         let service = name.clone();
         if manifest.compose.services.contains_key(name) {
-            return Err(ResolveError::ScaledContainer { service });
+            if *scale > MAX_SCALE {
+                return Err(ResolveError::Scale { service, scale: *scale });
+            }
+            continue;
         }
         if !manifest.services.contains_key(name) {
             return Err(ResolveError::UnknownService {
                 name: service,
-                known: manifest.services.keys().cloned().collect(),
+                known: manifest.compose.services.keys().chain(manifest.services.keys()).cloned().collect(),
             });
         }
         if !(1..=MAX_SCALE).contains(scale) {

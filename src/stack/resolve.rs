@@ -26,11 +26,35 @@ pub fn resolve(
     }
     let project = Project { name: &manifest.project, compose: &manifest.compose };
     let mut nodes: IndexMap<NodeId, Node> = IndexMap::new();
+    let all_of = |on: &ServiceName| match (manifest.services.get(on), manifest.compose.services.get(on)) {
+        (Some(program), _) => replicas::names(program, selection).collect(),
+        (None, Some(container)) if infra == Infra::Docker => {
+            let scale = replicas::of_container(container, selection);
+            (1..=scale).map(|number| on.replica(number)).collect()
+        }
+        (None, _) => vec![on.clone()],
+    };
+    let mut scaled_to_none = Vec::new();
+    let mut described = BTreeMap::new();
     for container in containers() {
+        let scale = replicas::of_container(container, selection);
         let needs = container.depends_on.iter().map(|(on, need)| (on, need.until, need.restart));
-        let needs = kept_needs(needs, &selected, |on| vec![on.clone()]);
+        let needs = kept_needs(needs, &selected, all_of);
+        if infra == Infra::Docker {
+            described.insert(container.name.clone(), container.clone());
+        }
+        if scale == 0 {
+            scaled_to_none.push(container.name.clone());
+        }
         let added = match infra {
-            Infra::Docker => project.nodes(container, needs)?,
+            Infra::Docker if scale == 0 => Vec::new(),
+            Infra::Docker => {
+                replicas::check_container(container, scale)?;
+                project.nodes(container, &needs, scale)?
+            }
+            Infra::Embedded if scale != 1 => {
+                return Err(ResolveError::ScaledContainer { service: container.name.clone() });
+            }
             Infra::Embedded => embedded::nodes(&manifest.root, container, needs)?,
             Infra::Expected => vec![embedded::expected(container, needs)],
         };
@@ -40,10 +64,6 @@ pub fn resolve(
     }
     let environment = Environment { manifest, selection, shell };
     let ports = replicas::ports(manifest, selection, &|_| true)?;
-    let all_of = |on: &ServiceName| match manifest.services.get(on) {
-        Some(program) => replicas::names(program, selection).collect(),
-        None => vec![on.clone()],
-    };
     for program in manifest.services.values().filter(|program| selected.contains(&program.name)) {
         let needs = program.depends_on.iter().map(|need| (&need.on, need.until, need.restart));
         let needs = kept_needs(needs, &selected, all_of);
@@ -55,7 +75,13 @@ pub fn resolve(
         }
     }
     check_ports(&nodes)?;
-    Ok(Stack { project: manifest.project.clone(), root: manifest.root.clone(), nodes: graph::order(nodes) })
+    Ok(Stack {
+        project: manifest.project.clone(),
+        root: manifest.root.clone(),
+        nodes: graph::order(nodes),
+        scaled_to_none,
+        described,
+    })
 }
 
 /// The needs on services of this run, on all replicas of each; what others would bring is theirs to bring.

@@ -162,6 +162,7 @@ impl Lab {
             run: self.run.clone(),
             action,
             existing: None,
+            takeover: None,
             logs: self.hub.sink(&service),
             progress: Arc::new(progress),
         }
@@ -237,6 +238,7 @@ impl Lab {
             files: Vec::new(),
             post_start: Vec::new(),
             pre_stop: Vec::new(),
+            is_named: false,
         }
     }
 

@@ -202,6 +202,8 @@ mod tests {
             links: Vec::new(),
             external_links: Vec::new(),
             hash: None,
+            is_named: false,
+            other_hashes: Vec::new(),
             name: "p-web-1".to_owned(),
             platform: None,
             networks: vec![("p_default".to_owned(), endpoint)],

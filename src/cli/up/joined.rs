@@ -146,8 +146,18 @@ fn check(settings: &Settings, status: &Status) -> Result<(), Error> {
 }
 
 fn wish(settings: &Settings, context: &Context, dry_run: bool) -> Apply {
-    let Selection { services, groups, no_deps, profiles, scale: _, ports: _ } = settings.selection.clone();
-    Apply { services, groups, profiles, no_deps, env: context.env.clone(), build: false, dry_run }
+    let Selection { services, groups, no_deps, profiles, scale, ports: _ } = settings.selection.clone();
+    Apply {
+        services,
+        groups,
+        profiles,
+        no_deps,
+        env: context.env.clone(),
+        build: false,
+        dry_run,
+        policy: settings.policy.clone(),
+        scale,
+    }
 }
 
 /// A project that somebody holds and who does not answer: it is about to begin, or to end, or has no socket.

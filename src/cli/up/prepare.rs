@@ -8,22 +8,24 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::{join_all, try_join_all};
+
 use super::Settings;
 use super::session::service_record;
-use crate::advice::Blame;
+use crate::advice::{Advice as _, Blame};
 use crate::cli::{Context, last_run};
 use crate::driver::choice::{self, Choice, Wanted, Wish};
 use crate::driver::claim::{self, Claim};
-use crate::driver::docker::{Docker, Observed, PullPolicy};
+use crate::driver::docker::{Docker, Observed, ObservedContainer, PullPolicy};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self, Patience, Processes, Swept};
 use crate::driver::{Drivers, Work};
 use crate::error::Error;
-use crate::event::Action;
+use crate::event::{Action, EventKind};
 use crate::manifest::{self, DriverChoice, Manifest};
 use crate::name::{NodeId, RunId, ServiceName};
-use crate::os::ports;
-use crate::plan::{self, Dead, Now, Plan, Renewal};
+use crate::os::{files, ports};
+use crate::plan::{self, Dead, Elsewhere, Now, Orphans, Plan, Removal, Renewal};
 use crate::report;
 use crate::scaffold::env_file;
 use crate::stack::{self, Infra, PortClaim, ResolveError, Selection, Stack};
@@ -54,6 +56,16 @@ pub(super) enum Remark {
     Note(String),
     /// To be mended, with what to do about it.
     Warning(String, Vec<String>),
+}
+
+impl Remark {
+    /// The remark as an event of the run.
+    pub(super) fn into_event(self) -> EventKind {
+        match self {
+            Self::Note(message) => EventKind::Note { message },
+            Self::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
+        }
+    }
 }
 
 /// Takes the project for this run, or says who has it. The guardian of a killed run is waited for: it is about to
@@ -181,7 +193,9 @@ pub(super) struct Survey {
     engine: Option<Docker>,
     observed: Observed,
     /// Containers that a dead run left and that are not part of this one, by name.
-    orphans: Vec<String>,
+    left: Vec<String>,
+    /// Containers that are to go before anything starts.
+    removals: Vec<Removal>,
 }
 
 /// Looks at what is there and plans. `dead` is what is ours to take over.
@@ -204,10 +218,21 @@ pub(super) async fn survey(
                 })
             })?,
     };
+    if let Some(engine) = &engine {
+        refuse_elsewhere(manifest, engine, observed.all())?;
+    }
     let now = Now { engine: observed, dead };
-    let orphans = plan::orphans(&stack, &now).into_iter().map(|found| found.name.clone()).collect();
-    let mut plan = plan::diff(&stack, &now);
+    let left = plan::left_by_the_dead(&stack, &now).into_iter().map(|found| found.name.clone()).collect();
+    let mut plan = plan::diff(&stack, &now, &settings.policy);
     plan.keep = settings.keep;
+    let mut removals = std::mem::take(&mut plan.removals);
+    let is_known = |service: &str| manifest.compose.services.keys().any(|name| name.as_str() == service);
+    let orphans = plan::orphans(&now, is_known);
+    match settings.policy.orphans(env) {
+        Orphans::Ignore => {}
+        Orphans::Remove => removals.extend(orphans.iter().map(|found| Removal::orphan(found))),
+        Orphans::Warn => plan.warnings.extend(plan::told_of_orphans(&orphans)),
+    }
     if let Some(limit) = settings.timeout {
         // Pulls and builds are not services: they take what they take.
         let services = plan.steps.iter_mut().filter(|step| matches!(step.node.id, NodeId::Service(_)));
@@ -215,13 +240,56 @@ pub(super) async fn survey(
             step.node.ready_timeout = limit;
         }
     }
-    Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine, orphans })
+    Ok(Survey { stack, plan, driver: name, why, engine, observed: now.engine, left, removals })
+}
+
+/// Refuses to touch a project of this name that is in another folder. The label is somebody's text: a folder that is
+/// the same by another way is this one, and one that is no more has been moved, where this machine can tell.
+pub(in crate::cli) fn refuse_elsewhere<'a>(
+    manifest: &Manifest,
+    engine: &Docker,
+    containers: impl Iterator<Item = &'a ObservedContainer> + Clone,
+) -> Result<(), Error> {
+    let here = [manifest.compose.working_dir.as_path(), manifest.root.as_path()];
+    let is_here = |folder: &str| {
+        let folder = Path::new(folder);
+        here.contains(&folder)
+            || match files::canonical(folder) {
+                Some(folder) => here.iter().any(|here| files::canonical(here).is_some_and(|here| here == folder)),
+                None => engine.is_local(),
+            }
+    };
+    let Some(Elsewhere { folder, containers }) = plan::elsewhere(containers, is_here) else { return Ok(()) };
+    let project = &manifest.project;
+    Err(Error::new(Blame::Environment, format!("there is another project `{project}`, in `{folder}`"))
+        .note(format!("it has {}; they were left alone", containers.join(", ")))
+        .hint("give this one another name: `devctl -p NAME up`, or `name: NAME` in its file")
+        .hint(format!("or take that one down first: `cd '{folder}'` and `devctl down`")))
 }
 
 impl Survey {
     /// What is to be done.
     pub(super) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Takes away what is too many, all at once; what cannot be taken away is in the way of nothing and is told of.
+    pub(super) async fn clear(&self, spared: &[String], timeout: Option<u32>) -> Vec<Remark> {
+        let Some(engine) = &self.engine else { return Vec::new() };
+        let removals = self.removals.iter().filter(|removal| !spared.contains(&removal.name));
+        let removed = join_all(removals.map(async |removal| {
+            let gone = async {
+                engine.stop_within(&removal.id, timeout).await?;
+                engine.remove_container(&removal.id).await
+            };
+            match gone.await {
+                Ok(()) => Remark::Note(format!("removed the container {}: {}", removal.name, removal.cause)),
+                Err(error) => {
+                    Remark::Warning(format!("cannot remove the container {}: {error}", removal.name), error.hints())
+                }
+            }
+        }));
+        removed.await
     }
 
     /// What must not be printed.
@@ -302,7 +370,14 @@ pub(super) async fn rehearsal(
 ) -> Result<String, Error> {
     let survey = survey(manifest, settings, Dead::default(), env).await?;
     let mut text = report::headline(&manifest.project, survey.driver, &survey.why);
-    let _ = write!(text, "\n\n{}", survey.plan);
+    text.push_str("\n\n");
+    for removal in &survey.removals {
+        let _ = writeln!(text, "remove   container {}  {}", removal.name, removal.cause);
+    }
+    let _ = write!(text, "{}", survey.plan);
+    for plan::Warning { message, .. } in &survey.plan.warnings {
+        let _ = writeln!(text, "warning: {message}");
+    }
     if let Err(obstacle) = check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await {
         let _ = write!(text, "\n`devctl up` would fail now:\n{}", obstacle.render());
     }
@@ -324,16 +399,28 @@ pub(super) async fn prepare(
     let mut notes = Vec::new();
     let dead = clean_after_the_dead(state, &mut notes).await;
     let adopted = dead.runs.clone();
-    let survey = survey(manifest, settings, dead, env).await?;
+    let survey = Box::pin(survey(manifest, settings, dead, env)).await?;
     if let Some(engine) = &survey.engine {
-        for name in &survey.orphans {
+        // Their names are needed, and what is planned counts on them.
+        try_join_all(survey.observed.interrupted.iter().map(|one| engine.heal(one))).await?;
+        for one in &survey.observed.interrupted {
+            notes.push(Remark::Note(match &one.becomes {
+                Some(name) => format!("finished making {name} anew, which somebody interrupted"),
+                None => {
+                    format!("removed {}, left by somebody who was interrupted while making a container anew", one.name)
+                }
+            }));
+        }
+        notes.extend(survey.clear(&[], settings.policy.stop_timeout).await);
+        for name in &survey.left {
             engine.stop_container(name).await?;
             engine.remove_container(name).await?;
             notes.push(Remark::Note(format!("the last run was killed; removed the container {name}, which it left")));
         }
     }
     check_ports(&survey.plan, &survey.observed, survey.engine.as_ref(), env).await?;
-    let Survey { stack, plan, driver, why, engine, observed: _, orphans: _ } = survey;
+    let Survey { stack, mut plan, driver, why, engine, observed: _, left: _, removals: _ } = survey;
+    notes.extend(plan.warnings.drain(..).map(|warning| Remark::Warning(warning.message, warning.hints)));
     let drivers = Arc::new(Drivers { docker: engine, embedded, process: processes });
     Ok(Prepared { stack, plan, drivers, driver, why, adopted, notes })
 }
@@ -469,10 +556,8 @@ async fn check_ports(
             Action::Create | Action::Start | Action::Replace => {}
         }
         let given_back = |port: u16| {
-            observed
-                .containers
-                .get(service.as_str())
-                .is_some_and(|found| found.running && found.ports.iter().any(|(_, host, _)| *host == port))
+            let of_it = observed.of_service(service.base().as_str());
+            of_it.iter().any(|found| found.running && found.ports.iter().any(|(_, host, _)| *host == port))
         };
         let wants = step.node.ports.iter().filter(|claim| !given_back(claim.port));
         let infrastructure = matches!(step.node.work, Work::Container(_) | Work::Embedded(_));

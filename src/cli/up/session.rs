@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::Settings;
 use super::attached::Terminal;
 use super::outlet::Outlet;
-use super::prepare::{Prepared, Remark};
+use super::prepare::Prepared;
 use super::supervisor::{Current, Guarded, Shared, Supervisor};
 use super::watching;
 use crate::advice::Advice as _;
@@ -32,6 +32,7 @@ use crate::manifest::Manifest;
 use crate::name::{NodeId, RunId};
 use crate::os::signals::{Pass, Passed, Signals};
 use crate::os::{boot, clock};
+use crate::plan::Policy;
 use crate::report::{self, Ended, Kind, ServiceRow, WayOut};
 use crate::stack::{self, Infra, Node, Selection, Stack, mask};
 use crate::state::StateDir;
@@ -143,10 +144,7 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         services: stack.services().cloned().collect(),
     });
     for remark in notes {
-        outlet.say(match remark {
-            Remark::Note(message) => EventKind::Note { message },
-            Remark::Warning(message, hints) => EventKind::Warning { node: None, message, hints },
-        });
+        outlet.say(remark.into_event());
     }
     outlet.amend(|_| ());
     let (requests, requested) = unbounded_channel();
@@ -160,7 +158,8 @@ pub(super) async fn run(prepared: Prepared, session: Session<'_>, stop: &mut Sto
         guardian: Guarded::default(),
         requests,
         current: Mutex::new(Current {
-            settings,
+            // What was wanted of containers that were there before was wanted once.
+            settings: Settings { policy: Policy::default(), ..settings },
             plan: plan.clone(),
             drivers: Arc::clone(&drivers),
             driver,

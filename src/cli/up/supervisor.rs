@@ -26,7 +26,7 @@ use crate::logs::Hub;
 use crate::manifest;
 use crate::name::{NodeId, ServiceName};
 use crate::os::process::Kill;
-use crate::plan::{self, Plan, Renewal};
+use crate::plan::{self, Plan, Policy, Renewal};
 use crate::state::record::ServiceRecord;
 
 /// A run that other terminals can reach.
@@ -270,7 +270,8 @@ impl Supervisor {
             let known = known.iter().map(ToString::to_string).collect();
             return Err(Refusal::NoService { name: service.to_string(), known });
         }
-        if replicas == 0 {
+        let is_container = |step: &plan::Step| matches!((&step.node.id, &step.node.work), (NodeId::Service(name), Work::Container(_)) if name.base() == service);
+        if replicas == 0 && !current.plan.steps.iter().any(is_container) {
             return Err(Refusal::Invalid {
                 message: format!("`{service}` cannot run 0 times"),
                 hints: vec![format!("`devctl stop {service}` stops it")],
@@ -290,7 +291,19 @@ impl Supervisor {
         let (mut build, mut rehearse) = (false, false);
         let all = asked.is_some();
         if let Some(asked) = asked {
-            let wire::Apply { services, groups, profiles, no_deps, env: theirs, build: wants_build, dry_run } = asked;
+            let wire::Apply {
+                services,
+                groups,
+                profiles,
+                no_deps,
+                env: theirs,
+                build: wants_build,
+                dry_run,
+                policy,
+                scale,
+            } = asked;
+            settings.policy = policy;
+            settings.selection.scale.extend(scale);
             build = wants_build && !dry_run;
             rehearse = dry_run;
             if !theirs.is_empty() {
@@ -346,6 +359,8 @@ impl Supervisor {
         let manifest = self.request.load(&env).map_err(|problems| refused(&Error::problems(problems)))?;
         let survey =
             prepare::survey_again(&manifest, &settings, current.driver, &env).await.map_err(|e| refused(&e))?;
+        // What was wanted of containers that were there was wanted once.
+        let Policy { stop_timeout, .. } = std::mem::take(&mut settings.policy);
         let renewal = plan::renew(&current.plan, survey.plan());
         prepare::check_new_ports(&survey, &current.plan, &renewal, &env).await.map_err(|e| refused(&e))?;
         let mut changes = changes(&renewal);
@@ -361,6 +376,10 @@ impl Supervisor {
             return Ok(Reply { seq, changes, notes: Vec::new() });
         }
         self.logs.mask(survey.secrets());
+        // Those of the present plan leave with it.
+        for remark in survey.clear(&containers(&current.plan), stop_timeout).await {
+            self.outlet.say(remark.into_event());
+        }
         let (rows, drivers, driver, plan) = survey.into_parts(&current.drivers, current.driver);
         let is_nothing = renewal.is_nothing();
         let Renewal { added, changed, removed, nodes } = renewal;
@@ -381,6 +400,15 @@ impl Supervisor {
         let _ = self.requests.send(Request::Apply { plan, changed: nodes, again, drivers });
         Ok(Reply { seq, changes, notes: Vec::new() })
     }
+}
+
+/// The names of the containers that a plan has.
+fn containers(plan: &Plan) -> Vec<String> {
+    let name = |step: &plan::Step| match &step.node.work {
+        Work::Create(spec) => Some(spec.name.clone()),
+        _ => None,
+    };
+    plan.steps.iter().filter_map(name).collect()
 }
 
 /// The ports of the replicas that run, but for the first ones, whose ports are declared.

@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 
 use super::error::{self, Error};
 use super::observe::{CONFIG_HASH, IMAGE, RUN, found};
+use super::recreate::{self, REPLACE};
 use super::running::is_alive;
 use super::spec::ContainerSpec;
 use super::{Docker, image, references};
@@ -44,16 +45,17 @@ pub(super) async fn inspect(docker: &Docker, name: &str) -> Result<Option<Contai
 }
 
 pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartContext) -> Result<(), Error> {
-    match cx.action {
-        Action::Keep | Action::Adopt | Action::Start | Action::Expect => return Ok(()),
-        Action::Create => {}
-        Action::Replace => {
-            if let Some(existing) = &cx.existing {
-                stop(docker, existing).await?;
-                remove(docker, existing, Unnamed::Keep).await?;
+    let takeover = match (cx.action, &cx.takeover) {
+        (Action::Keep | Action::Adopt | Action::Start, _) | (Action::Expect, None) => return Ok(()),
+        (Action::Expect, Some(takeover)) => {
+            if !recreate::is_of_another_image(docker, spec, &takeover.old).await? {
+                return Ok(());
             }
+            Some(takeover)
         }
-    }
+        (Action::Create, _) => None,
+        (Action::Replace, takeover) => takeover.as_ref(),
+    };
     let Some(image) = image::id(docker, spec.image()).await? else {
         return Err(Error::ImageMissing { image: spec.image().to_owned(), may_pull: true });
     };
@@ -65,6 +67,14 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
     labels.insert(IMAGE.to_owned(), image);
     labels.insert(RUN.to_owned(), cx.run.to_string());
     labels.extend(hash.map(|hash| (CONFIG_HASH.to_owned(), hash)));
+    let mut name = spec.name.clone();
+    if let Some(takeover) = takeover {
+        labels.insert(REPLACE.to_owned(), recreate::replaces(spec));
+        name = recreate::temporary_name(&takeover.old, &name);
+        recreate::inherit(docker, spec, takeover, body.host_config.get_or_insert_default()).await?;
+        // What an earlier attempt left under that name.
+        remove(docker, &name, Unnamed::Remove).await?;
+    }
     // Engines before 25 take one network here; the others are joined before the start.
     let (at_once, later) = networks.split_at(if several { networks.len() } else { networks.len().min(1) });
     if !at_once.is_empty() {
@@ -72,7 +82,7 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
         body.networking_config = Some(NetworkingConfig { endpoints_config });
     }
     let options = CreateContainerOptionsBuilder::default()
-        .name(&spec.name)
+        .name(&name)
         .platform(spec.platform.as_deref().unwrap_or_default())
         .build();
     let created = match docker.client().create_container(Some(options), body).await {
@@ -87,7 +97,10 @@ pub(super) async fn create(docker: &Docker, spec: &ContainerSpec, cx: &StartCont
             return Err(Error::from_call(format!("join `{}` to the network `{network}`", spec.name), error));
         }
     }
-    Ok(())
+    match takeover {
+        Some(takeover) => recreate::take_over(docker, takeover, &created.id, &spec.name).await,
+        None => Ok(()),
+    }
 }
 
 async fn explain_create(docker: &Docker, spec: &ContainerSpec, error: bollard::errors::Error) -> Error {
@@ -172,6 +185,17 @@ pub(super) async fn stop(docker: &Docker, name: &str) -> Result<(), Error> {
     }
 }
 
+/// [`stop`], within so many seconds where that is not the container's to say.
+pub(super) async fn stop_in(docker: &Docker, name: &str, seconds: Option<u32>) -> Result<(), Error> {
+    match seconds {
+        None => stop(docker, name).await,
+        Some(seconds) => {
+            let told = i32::try_from(seconds).unwrap_or(i32::MAX);
+            stop_within(docker, name, Some(told), Duration::from_secs(seconds.into())).await
+        }
+    }
+}
+
 /// Stops a container as it wants to be stopped.
 async fn stop_seen(docker: &Docker, name: &str, container: &ContainerInspectResponse) -> Result<(), Error> {
     let own = container.config.as_ref().and_then(|config| config.stop_timeout).and_then(|s| u64::try_from(s).ok());
@@ -192,6 +216,20 @@ pub(super) async fn stop_within(
         Err(error) if error::is_absent(&error) => Ok(()),
         Err(error) => Err(Error::from_call(format!("stop the container `{name}`"), error)),
     }
+}
+
+/// [`remove`], with the volumes without a name that were handed on to it: to the engine these have names by now, and
+/// nothing would ever find them again.
+pub(super) async fn remove_with_inherited(docker: &Docker, name: &str) -> Result<(), Error> {
+    // Where it cannot be looked at, the removal itself says what is wrong.
+    let container = inspect(docker, name).await.ok().flatten();
+    let inherited = container.map(|container| recreate::inherited(&container)).unwrap_or_default();
+    remove(docker, name, Unnamed::Remove).await?;
+    for volume in inherited {
+        // Another container may have it by now.
+        let _ = super::network::remove_volume(docker, &volume).await;
+    }
+    Ok(())
 }
 
 /// Removes a container. Never by force, which kills what runs: a database would have to recover at its next start.

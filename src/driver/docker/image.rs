@@ -1,18 +1,19 @@
 //! Having an image: whether the engine has it, pulling it with progress per layer, whether a registry would give it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bollard::models::CreateImageInfo;
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions};
 use futures_util::StreamExt;
 
 use super::error::{self, Error};
-use super::observe::found;
+use super::observe::{PROJECT, found};
 use super::spec::{ImageSpec, PullPolicy};
 use super::{Docker, build};
 use crate::driver::StartContext;
 use crate::event::{Action, Progress};
+use crate::name::ProjectName;
 use crate::os::clock;
 
 /// How long [`can_pull`] waits for the registry before it is taken for out of reach.
@@ -23,6 +24,32 @@ pub(super) async fn id(docker: &Docker, reference: &str) -> Result<Option<String
     let image = found(docker.client().inspect_image(reference).await)
         .map_err(|e| Error::from_call(format!("look at the image `{reference}`"), e))?;
     Ok(image.and_then(|image| image.id))
+}
+
+/// The images that were built for a project, by their tags.
+pub(super) async fn of_project(docker: &Docker, project: &ProjectName) -> Result<Vec<String>, Error> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{PROJECT}={project}")])]);
+    let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+    let images = docker.client().list_images(Some(options)).await;
+    let images = images.map_err(|e| Error::from_call("list the project's images", e))?;
+    Ok(images.into_iter().flat_map(|image| image.repo_tags).filter(|tag| tag != "<none>:<none>").collect())
+}
+
+/// Removes an image; `false` where it is gone already.
+pub(super) async fn remove(docker: &Docker, reference: &str) -> Result<bool, Error> {
+    match docker.client().remove_image(reference, None::<RemoveImageOptions>, None).await {
+        Ok(_) => Ok(true),
+        Err(error) if error::is_absent(&error) => Ok(false),
+        Err(error) => Err(Error::from_call(format!("remove the image `{reference}`"), error)),
+    }
+}
+
+/// The paths that an image wants volumes at.
+pub(super) async fn volumes(docker: &Docker, reference: &str) -> Result<HashSet<String>, Error> {
+    let image = found(docker.client().inspect_image(reference).await)
+        .map_err(|e| Error::from_call(format!("look at the image `{reference}`"), e))?;
+    let volumes = image.and_then(|image| image.config).and_then(|config| config.volumes);
+    Ok(volumes.unwrap_or_default().into_iter().collect())
 }
 
 /// Has an image: what the engine has, what a registry gives, or what is built.

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::container::{self, Unnamed};
 use super::observe;
-use super::spec::{ObservedContainer, stop_levels};
+use super::observed::{ObservedContainer, stop_levels};
 use super::{Docker, network};
 use crate::name::RunId;
 

@@ -19,9 +19,11 @@ mod leftover;
 mod lifecycle;
 mod network;
 mod observe;
+mod observed;
 mod oneoff;
 mod output;
 mod project;
+mod recreate;
 mod references;
 mod running;
 mod shell;
@@ -34,6 +36,7 @@ pub use examine::{ContainerImage, Processes, Stats};
 pub use happenings::Happening;
 pub use leftover::TakenDown;
 pub use lifecycle::Condition;
+pub use observed::{Interrupted, Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Takeover, stop_levels};
 pub use oneoff::Attached;
 pub use output::LogRange;
 pub use project::{
@@ -42,7 +45,7 @@ pub use project::{
 pub use shell::{Ended, ShellSpec};
 pub use spec::{
     BuildSecret, BuildSecretSource, ConfigHash, ContainerSpec, File, Hook, ImageBuild, ImageSpec, NetworkSpec,
-    Observed, ObservedContainer, PullPolicy, StartSpec, VolumeSpec, stop_levels,
+    PullPolicy, StartSpec, VolumeSpec,
 };
 pub use usage::ContainerUsage;
 
@@ -99,8 +102,9 @@ impl Docker {
         &self.inner.host
     }
 
-    /// Looks at what there is of a project: containers (label `com.docker.compose.project`, `oneoff=False`, with a
-    /// `config-hash`), networks and volumes by name, and which of `images` the engine has. All requests at once.
+    /// Looks at what there is of a project: containers (label `com.docker.compose.project`, with a `config-hash`),
+    /// networks and volumes by name, and which of `images` the engine has. One request for each kind, and one for each
+    /// image, all at once.
     pub async fn observe(
         &self,
         project: &ProjectName,
@@ -129,6 +133,17 @@ impl Docker {
         observe::list_project(self, project).await
     }
 
+    /// All containers of a project in that order, those too that a recreate was about to rename; `one_offs`: and those
+    /// of single commands.
+    pub async fn list_all(&self, project: &ProjectName, one_offs: bool) -> Result<Vec<ObservedContainer>, Error> {
+        observe::list_all(self, project, one_offs).await
+    }
+
+    /// Ends a recreate that was interrupted: the container gets its name, or goes where it is one too many.
+    pub async fn heal(&self, interrupted: &Interrupted) -> Result<(), Error> {
+        recreate::heal(self, interrupted).await
+    }
+
     /// The names of the networks that carry a project's label.
     pub async fn project_networks(&self, project: &ProjectName) -> Result<Vec<String>, Error> {
         observe::project_networks(self, project).await
@@ -137,6 +152,16 @@ impl Docker {
     /// The names of the volumes that carry a project's label.
     pub async fn project_volumes(&self, project: &ProjectName) -> Result<Vec<String>, Error> {
         observe::project_volumes(self, project).await
+    }
+
+    /// The images that were built for a project, by their tags.
+    pub async fn project_images(&self, project: &ProjectName) -> Result<Vec<String>, Error> {
+        image::of_project(self, project).await
+    }
+
+    /// Removes an image; `false` where it is gone already.
+    pub async fn remove_image(&self, reference: &str) -> Result<bool, DriverError> {
+        Ok(image::remove(self, reference).await?)
     }
 
     /// Whether a registry would give the image now; asked through the engine, 8 s at most.
@@ -164,8 +189,8 @@ impl Docker {
         Ok(image::ensure(self, spec, cx).await?)
     }
 
-    /// See [`super::Work::Create`]. `cx.action` is `Create`, `Start` (it exists, stopped, leave it), `Replace` (remove
-    /// `cx.existing` first, gracefully) or `Keep`.
+    /// See [`super::Work::Create`]. `cx.action` is `Create`, `Start` (it exists, stopped, leave it), `Replace` (take the
+    /// place of the one that `cx.takeover` names), `Expect` (the same, where its image is another one by now) or `Keep`.
     pub async fn create_container(&self, spec: &ContainerSpec, cx: &StartContext) -> Result<(), DriverError> {
         Ok(container::create(self, spec, cx).await?)
     }
@@ -198,7 +223,7 @@ impl Docker {
     /// Removes a container and its volumes without a name; success where it is gone already. One that runs is stopped
     /// gracefully first, see [`Docker::stop_container`]. Named volumes live on.
     pub async fn remove_container(&self, name: &str) -> Result<(), DriverError> {
-        Ok(container::remove(self, name, container::Unnamed::Remove).await?)
+        Ok(container::remove_with_inherited(self, name).await?)
     }
 
     /// Removes a volume; success where it is gone already.
@@ -215,6 +240,16 @@ impl Docker {
     /// not run or is gone.
     pub async fn stop_container(&self, name: &str) -> Result<(), DriverError> {
         Ok(container::stop(self, name).await?)
+    }
+
+    /// The same, within so many seconds where that is not the container's to say.
+    pub async fn stop_within(&self, name: &str, seconds: Option<u32>) -> Result<(), DriverError> {
+        Ok(container::stop_in(self, name, seconds).await?)
+    }
+
+    /// Whether the engine sees the folders of this machine.
+    pub fn is_local(&self) -> bool {
+        ["unix://", "npipe://"].iter().any(|scheme| self.host().starts_with(scheme))
     }
 
     /// Connects to the engine that a run used, by the address it wrote down where the environment leads elsewhere now.

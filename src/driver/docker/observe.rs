@@ -13,19 +13,21 @@ use futures_util::future::try_join_all;
 use futures_util::try_join;
 
 use super::error::{self, Error};
-use super::spec::{Observed, ObservedContainer};
+use super::observed::{Interrupted, Observed, ObservedContainer, ObservedNetwork, ObservedVolume};
+pub(super) use super::spec::{CONFIG_HASH, NUMBER};
 use super::{Docker, PublishedBy, connect};
 use crate::name::{ProjectName, RunId};
 
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 pub(super) const IMAGE: &str = "com.docker.compose.image";
 pub(super) const SERVICE: &str = "com.docker.compose.service";
-pub(super) const NUMBER: &str = "com.docker.compose.container-number";
 pub(super) const ONEOFF: &str = "com.docker.compose.oneoff";
-pub(super) const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 pub(super) const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 pub(super) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+
+/// The label of what of a container's configuration is what, so that it can be said what changed.
+pub(super) const CONFIG_KEYS: &str = "dev.devctl.config-keys";
 
 /// The label of everything that a run of devctl made.
 pub(super) const RUN: &str = "dev.devctl.run";
@@ -72,48 +74,106 @@ pub(super) async fn observe(
     volumes: &[String],
     images: &[String],
 ) -> Result<Observed, Error> {
-    let containers = list(client, project);
-    let networks = try_join_all(networks.iter().map(async |name| {
-        let found = found(client.inspect_network(name, None).await)?;
-        // The engine takes the beginning of an id for a name.
-        let ours = found.filter(|network| network.name.as_deref() == Some(name)).map(|network| {
-            network.labels.is_some_and(|labels| labels.get(PROJECT).is_some_and(|p| p == project.as_str()))
-        });
-        Ok(ours.map(|ours| (name.clone(), ours)))
-    }));
-    let volumes = try_join_all(
-        volumes.iter().map(async |name| Ok(found(client.inspect_volume(name).await)?.map(|volume| volume.name))),
-    );
+    // Without `oneoff=False`: of those only what has ended is of interest, and one listing costs less than two.
+    let all = async { list(client, filter("label", [project_label(project), CONFIG_HASH.to_owned()])).await };
     let images = try_join_all(images.iter().map(async |reference| {
         let found = found(client.inspect_image(reference).await)?;
         Ok(found.and_then(|image| Some((reference.clone(), image.id?))))
     }));
-    let (containers, networks, volumes, images) = try_join!(containers, networks, volumes, images)
-        .map_err(|e: Call| Error::from_call("look at the project", e))?;
-
-    // One container stands for a service: the one with the lowest number.
-    let mut by_service: BTreeMap<String, (u32, ObservedContainer)> = BTreeMap::new();
-    for item in containers {
-        let better = by_service.get(&item.container.service).is_none_or(|(number, _)| item.number < *number);
-        if better {
-            by_service.insert(item.container.service.clone(), (item.number, item.container));
-        }
-    }
+    let (all, networks, volumes, images) =
+        try_join!(all, networks_named(client, networks), volumes_named(client, volumes), images)
+            .map_err(|e: Call| Error::from_call("look at the project", e))?;
+    let Sorted { containers, one_offs, interrupted } = sort(all);
     Ok(Observed {
-        containers: by_service.into_iter().map(|(service, (_, container))| (service, container)).collect(),
-        networks: networks.into_iter().flatten().collect(),
-        volumes: volumes.into_iter().flatten().collect(),
+        containers,
+        one_offs,
+        interrupted,
+        networks,
+        volumes,
         images: images.into_iter().flatten().collect(),
     })
 }
 
-struct Listed {
-    number: u32,
-    container: ObservedContainer,
+/// The networks of these names. The engine's filter takes parts of names too, and more than one network may have one.
+async fn networks_named(client: &Client, names: &[String]) -> Result<BTreeMap<String, ObservedNetwork>, Call> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let options = ListNetworksOptionsBuilder::default().filters(&filter("name", names.to_vec())).build();
+    let mut found = BTreeMap::new();
+    for network in client.list_networks(Some(options)).await? {
+        let (Some(name), Some(id)) = (network.name, network.id) else { continue };
+        if names.contains(&name) {
+            let mut labels = network.labels.unwrap_or_default();
+            let (project, config_hash) = (labels.remove(PROJECT), labels.remove(CONFIG_HASH));
+            found.insert(name, ObservedNetwork { id, project, config_hash });
+        }
+    }
+    Ok(found)
 }
 
-async fn list(client: &Client, project: &ProjectName) -> Result<Vec<Listed>, Call> {
-    let filters = filter("label", [project_label(project), format!("{ONEOFF}=False"), CONFIG_HASH.to_owned()]);
+/// The volumes of these names.
+async fn volumes_named(client: &Client, names: &[String]) -> Result<BTreeMap<String, ObservedVolume>, Call> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let options = ListVolumesOptionsBuilder::default().filters(&filter("name", names.to_vec())).build();
+    let found = client.list_volumes(Some(options)).await?.volumes.unwrap_or_default();
+    let found = found.into_iter().filter(|volume| names.contains(&volume.name)).map(|mut volume| {
+        let (project, config_hash) = (volume.labels.remove(PROJECT), volume.labels.remove(CONFIG_HASH));
+        (volume.name, ObservedVolume { project, config_hash })
+    });
+    Ok(found.collect())
+}
+
+/// A container of a listing.
+#[derive(Clone, Debug, Default)]
+struct Listed {
+    container: ObservedContainer,
+    one_off: bool,
+    ended: bool,
+}
+
+/// The containers of a project, told apart.
+#[derive(Debug, Default)]
+struct Sorted {
+    containers: BTreeMap<String, Vec<ObservedContainer>>,
+    one_offs: Vec<ObservedContainer>,
+    interrupted: Vec<Interrupted>,
+}
+
+/// Tells the containers of services from those of single commands, and from what an interrupted recreate left. Of the
+/// latter, one that only lacks its name counts as though it had it.
+fn sort(all: Vec<Listed>) -> Sorted {
+    let mut sorted = Sorted::default();
+    let names: Vec<(String, String)> =
+        all.iter().map(|one| (one.container.id.clone(), one.container.name.clone())).collect();
+    for Listed { mut container, one_off, ended } in all {
+        if one_off {
+            if ended {
+                sorted.one_offs.push(container);
+            }
+            continue;
+        }
+        if let Some((old, name)) = recreated(&container.name) {
+            let in_the_way = |(id, there): &(String, String)| id.starts_with(old) || there == name;
+            let becomes = (!names.iter().any(in_the_way)).then(|| name.to_owned());
+            let (id, name) = (container.id.clone(), container.name.clone());
+            sorted.interrupted.push(Interrupted { id, name, becomes: becomes.clone() });
+            match becomes {
+                Some(name) => container.name = name,
+                None => continue,
+            }
+        }
+        sorted.containers.entry(container.service.clone()).or_default().push(container);
+    }
+    for containers in sorted.containers.values_mut() {
+        containers.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
+    }
+    sorted
+}
+
+async fn list(client: &Client, filters: Filters) -> Result<Vec<Listed>, Call> {
     Ok(containers(client, &filters, true).await?.into_iter().filter_map(listed).collect())
 }
 
@@ -122,25 +182,33 @@ fn listed(summary: ContainerSummary) -> Option<Listed> {
     let labels = summary.labels.unwrap_or_default();
     let label = |key: &str| labels.get(key).cloned();
     let name = summary.names.unwrap_or_default().first()?.trim_start_matches('/').to_owned();
-    if is_recreate_temporary(&name) {
-        return None;
-    }
     let ports: BTreeSet<(String, u16, u16)> = summary
         .ports
         .unwrap_or_default()
         .into_iter()
         .filter_map(|port| Some((port.ip.unwrap_or_default(), port.public_port?, port.private_port)))
         .collect();
+    let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Some(Listed {
-        number: label(NUMBER).and_then(|number| number.parse().ok()).unwrap_or(1),
+        one_off: label(ONEOFF).is_some_and(|one_off| one_off == "True"),
+        ended: matches!(summary.state, Some(State::EXITED | State::DEAD)),
         container: ObservedContainer {
             id: summary.id?,
             name,
             service: label(SERVICE)?,
+            number: label(NUMBER).and_then(|number| number.parse().ok()).unwrap_or(1),
             depends_on: label(DEPENDS_ON).map(|text| dependencies(&text)).unwrap_or_default(),
             running: matches!(summary.state, Some(State::RUNNING | State::RESTARTING | State::PAUSED)),
             config_hash: label(CONFIG_HASH),
+            config_keys: label(CONFIG_KEYS),
             image_id: summary.image_id.unwrap_or_default(),
+            image_label: label(IMAGE),
+            networks: networks
+                .into_iter()
+                .filter_map(|(name, endpoint)| Some((name, endpoint.network_id?)))
+                .filter(|(_, id)| !id.is_empty())
+                .collect(),
+            volumes: summary.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.name).collect(),
             ports: ports.into_iter().collect(),
             status: summary.status.unwrap_or_default(),
             run: label(RUN),
@@ -149,10 +217,17 @@ fn listed(summary: ContainerSummary) -> Option<Listed> {
     })
 }
 
-/// Compose renames the old container while it makes the new one: `0123456789ab_shop-db-1`.
+/// Whether a container has the name of one that takes the place of another.
 pub(super) fn is_recreate_temporary(name: &str) -> bool {
-    name.split_once('_')
-        .is_some_and(|(id, _)| id.len() == 12 && id.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)))
+    recreated(name).is_some()
+}
+
+/// Of a name that a container has while it takes the place of another, `0123456789ab_shop-db-1`: the beginning of the
+/// other's id, and the name to come.
+fn recreated(name: &str) -> Option<(&str, &str)> {
+    let (id, name) = name.split_once('_')?;
+    let is_id = id.len() == 12 && id.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    (is_id && !name.is_empty()).then_some((id, name))
 }
 
 /// The services of `db:service_healthy:false,redis:service_started:true`.
@@ -162,9 +237,24 @@ fn dependencies(label: &str) -> Vec<String> {
 
 /// See [`Docker::list_project`].
 pub(super) async fn list_project(docker: &Docker, project: &ProjectName) -> Result<Vec<ObservedContainer>, Error> {
-    let listed =
-        list(docker.client(), project).await.map_err(|e| Error::from_call("list the project's containers", e))?;
-    Ok(in_stop_order(listed).into_iter().map(|item| item.container).collect())
+    let filters = filter("label", [project_label(project), CONFIG_HASH.to_owned(), format!("{ONEOFF}=False")]);
+    let listed = list(docker.client(), filters).await;
+    let listed = listed.map_err(|e| Error::from_call("list the project's containers", e))?;
+    let is_one = |one: &Listed| recreated(&one.container.name).is_none();
+    Ok(in_stop_order(listed.into_iter().filter(is_one).map(|one| one.container).collect()))
+}
+
+/// See [`Docker::list_all`].
+pub(super) async fn list_all(
+    docker: &Docker,
+    project: &ProjectName,
+    one_offs: bool,
+) -> Result<Vec<ObservedContainer>, Error> {
+    let filters = filter("label", [project_label(project), CONFIG_HASH.to_owned()]);
+    let listed = list(docker.client(), filters).await;
+    let listed = listed.map_err(|e| Error::from_call("list the project's containers", e))?;
+    let listed = listed.into_iter().filter(|one| one_offs || !one.one_off);
+    Ok(in_stop_order(listed.map(|one| one.container).collect()))
 }
 
 /// The containers that a run made, running or not.
@@ -182,7 +272,9 @@ pub(super) async fn list_named(docker: &Docker, name: &str) -> Result<Option<Obs
 async fn list_filtered(docker: &Docker, filters: &Filters) -> Result<Vec<ObservedContainer>, Error> {
     let found = containers(docker.client(), filters, true).await;
     let found = found.map_err(|e| Error::from_call("list the run's containers", e))?;
-    Ok(found.into_iter().filter_map(listed).map(|listed| listed.container).collect())
+    let found = found.into_iter().filter_map(listed).map(|listed| listed.container);
+    // One that was to take the place of another is for the next `up` to finish: what is in it may be in no other.
+    Ok(found.filter(|one| recreated(&one.name).is_none()).collect())
 }
 
 /// The names of the networks that a run made.
@@ -193,17 +285,15 @@ pub(super) async fn run_networks(docker: &Docker, run: &RunId) -> Result<Vec<Str
 
 /// Orders so that dependents come before what they depend on, by name among equals. Labels are other people's text: a
 /// cycle among them is broken at the first name rather than refused.
-fn in_stop_order(mut listed: Vec<Listed>) -> Vec<Listed> {
-    listed.sort_by(|a, b| (&a.container.service, a.number).cmp(&(&b.container.service, b.number)));
+fn in_stop_order(mut listed: Vec<ObservedContainer>) -> Vec<ObservedContainer> {
+    listed.sort_by(|a, b| (&a.service, a.number).cmp(&(&b.service, b.number)));
     let mut ordered = Vec::with_capacity(listed.len());
     while !listed.is_empty() {
         let free = listed
             .iter()
             .position(|one| {
-                let service = &one.container.service;
-                !listed.iter().any(|Listed { container: other, .. }| {
-                    other.service != *service && other.depends_on.contains(service)
-                })
+                let service = &one.service;
+                !listed.iter().any(|other| other.service != *service && other.depends_on.contains(service))
             })
             .unwrap_or(0);
         ordered.push(listed.remove(free));
@@ -251,6 +341,41 @@ pub(super) async fn publisher(docker: &Docker, port: u16) -> Option<PublishedBy>
     })
 }
 
+/// The containers that use a network or a volume, running or not.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    /// The ids of those of the project.
+    pub(super) ours: Vec<String>,
+    /// The names of the others.
+    pub(super) others: Vec<String>,
+}
+
+async fn users(docker: &Docker, filters: Filters, project: Option<&str>) -> Result<Users, Error> {
+    let found = containers(docker.client(), &filters, true).await;
+    let mut users = Users::default();
+    for summary in found.map_err(|e| Error::from_call("list containers", e))? {
+        let owner = summary.labels.as_ref().and_then(|labels| labels.get(PROJECT));
+        let (Some(id), name) = (summary.id, summary.names.unwrap_or_default().into_iter().next()) else { continue };
+        if owner.map(String::as_str) == project {
+            users.ours.push(id);
+        } else {
+            users.others.push(name.map_or(id, |name| name.trim_start_matches('/').to_owned()));
+        }
+    }
+    users.others.sort();
+    Ok(users)
+}
+
+/// The containers that are on a network.
+pub(super) async fn users_of_network(docker: &Docker, network: &str, project: Option<&str>) -> Result<Users, Error> {
+    users(docker, filter("network", [network.to_owned()]), project).await
+}
+
+/// The containers that mount a volume.
+pub(super) async fn users_of_volume_in(docker: &Docker, volume: &str, project: Option<&str>) -> Result<Users, Error> {
+    users(docker, filter("volume", [volume.to_owned()]), project).await
+}
+
 /// The names of the containers that mount a volume, running or not.
 pub(super) async fn users_of_volume(docker: &Docker, volume: &str) -> Vec<String> {
     let found = containers(docker.client(), &filter("volume", [volume.to_owned()]), true).await.unwrap_or_default();
@@ -294,27 +419,19 @@ fn leftover(summary: ContainerSummary) -> String {
 mod tests {
     use super::*;
 
-    fn item(service: &str, number: u32, depends_on: &[&str]) -> Listed {
-        Listed {
+    fn item(service: &str, number: u32, depends_on: &[&str]) -> ObservedContainer {
+        ObservedContainer {
+            name: format!("{service}-{number}"),
+            service: service.to_owned(),
             number,
-            container: ObservedContainer {
-                id: String::new(),
-                name: format!("{service}-{number}"),
-                service: service.to_owned(),
-                depends_on: depends_on.iter().map(|s| (*s).to_owned()).collect(),
-                running: true,
-                config_hash: None,
-                image_id: String::new(),
-                ports: Vec::new(),
-                status: String::new(),
-                run: None,
-                working_dir: None,
-            },
+            depends_on: depends_on.iter().map(|s| (*s).to_owned()).collect(),
+            running: true,
+            ..ObservedContainer::default()
         }
     }
 
-    fn order(items: Vec<Listed>) -> Vec<String> {
-        in_stop_order(items).into_iter().map(|item| item.container.name).collect()
+    fn order(items: Vec<ObservedContainer>) -> Vec<String> {
+        in_stop_order(items).into_iter().map(|item| item.name).collect()
     }
 
     #[test]
@@ -339,9 +456,39 @@ mod tests {
 
     #[test]
     fn composes_temporary_names_are_known() {
-        assert!(is_recreate_temporary("0123456789ab_shop-db-1"));
-        for name in ["shop_db_1", "0123456789a_x", "0123456789AB_x", "0123456789abc_x", "0123456789ab"] {
-            assert!(!is_recreate_temporary(name), "{name}");
+        assert_eq!(recreated("0123456789ab_shop-db-1"), Some(("0123456789ab", "shop-db-1")));
+        for name in ["shop_db_1", "0123456789a_x", "0123456789AB_x", "0123456789abc_x", "0123456789ab", "0123456789ab_"]
+        {
+            assert_eq!(recreated(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_interrupted_recreate_is_finished_where_the_old_container_is_gone_and_undone_where_it_is_not() {
+        let named = |id: &str, name: &str, number| Listed {
+            container: ObservedContainer { id: id.repeat(12), name: name.to_owned(), ..item("db", number, &[]) },
+            ..Listed::default()
+        };
+        let (tmp, old) = ("aaaaaaaaaaaa_shop-db-1", "shop-db-1");
+        for (all, becomes, left) in [
+            (vec![named("b", tmp, 1)], Some("shop-db-1"), vec!["shop-db-1"]),
+            (vec![named("b", tmp, 1), named("a", old, 1)], None, vec!["shop-db-1"]),
+            // Somebody has made another one since.
+            (vec![named("b", tmp, 1), named("c", old, 1)], None, vec!["shop-db-1"]),
+            (vec![named("b", tmp, 1), named("a", "other", 1)], None, vec!["other"]),
+        ] {
+            let Sorted { containers, interrupted, .. } = sort(all);
+            let is = Interrupted { id: "b".repeat(12), name: tmp.to_owned(), becomes: becomes.map(str::to_owned) };
+            assert_eq!(interrupted, [is]);
+            assert_eq!(containers["db"].iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), left);
+        }
+    }
+
+    #[test]
+    fn single_commands_are_no_services_and_the_lowest_number_comes_first() {
+        let one = |number, one_off, ended| Listed { container: item("db", number, &[]), one_off, ended };
+        let sorted = sort(vec![one(3, false, false), one(1, true, true), one(2, true, false), one(1, false, true)]);
+        assert_eq!(sorted.containers["db"].iter().map(|one| one.number).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(sorted.one_offs.len(), 1, "one that runs is somebody's");
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine is asked for, as plain data: the bodies of its own API, and what devctl has to know beside them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,6 +8,11 @@ use bollard::models as api;
 use sha2::{Digest, Sha256};
 
 use crate::name::ServiceName;
+
+/// The label that carries Compose's hash of what was asked for.
+pub(super) const CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// The label that tells the containers of one service apart.
+pub(super) const NUMBER: &str = "com.docker.compose.container-number";
 
 /// A network to create.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -175,6 +180,10 @@ pub struct ContainerSpec {
     pub service: Option<ServiceName>,
     /// The name on the engine: `integrador-db-1`.
     pub name: String,
+    /// Whether the file gives that name (`container_name`), so that it says no number.
+    pub is_named: bool,
+    /// Hashes of the same configuration that other versions of Compose write.
+    pub other_hashes: Vec<String>,
     /// The platform: `linux/amd64`; the engine's own where `None`.
     pub platform: Option<String>,
     /// What the engine is asked for, as its newest API words it; the driver takes out what the engine at hand does not
@@ -218,11 +227,6 @@ impl ConfigHash {
 }
 
 impl ContainerSpec {
-    /// Its number among the containers of its service, from 1.
-    pub fn number(&self) -> u32 {
-        self.label("com.docker.compose.container-number").and_then(|number| number.parse().ok()).unwrap_or(1)
-    }
-
     /// The image's reference.
     pub fn image(&self) -> &str {
         self.body.image.as_deref().unwrap_or_default()
@@ -231,6 +235,51 @@ impl ContainerSpec {
     /// A label.
     pub fn label(&self, name: &str) -> Option<&str> {
         label(self.body.labels.as_ref(), name)
+    }
+
+    /// The hashes of configuration that a container may carry and still be what this asks for: one for each way in which
+    /// Compose forms them. The first is the one a new container gets.
+    pub fn config_hashes(&self) -> impl Iterator<Item = &str> {
+        self.label(CONFIG_HASH).into_iter().chain(self.other_hashes.iter().map(String::as_str))
+    }
+
+    /// The names on the engine of the networks that it joins.
+    pub fn network_names(&self) -> impl Iterator<Item = &str> {
+        self.networks.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The names on the engine of the volumes that it mounts, but for those without a name.
+    pub fn volume_names(&self) -> impl Iterator<Item = &str> {
+        let host = self.body.host_config.as_ref();
+        let binds = host.and_then(|host| host.binds.as_ref()).into_iter().flatten();
+        let bound = binds.filter_map(|bind| bind.split(':').next());
+        let mounts = host.and_then(|host| host.mounts.as_ref()).into_iter().flatten();
+        let mounted = mounts.filter(|mount| mount.typ == Some(api::MountType::VOLUME));
+        // A folder of the host is an absolute path, on Windows too: there what stands before the first `:` is a letter.
+        let is_name = |name: &&str| name.len() > 1 && !name.starts_with('/');
+        bound.chain(mounted.filter_map(|mount| mount.source.as_deref())).filter(is_name)
+    }
+
+    /// Its number among the containers of its service, from 1.
+    pub fn number(&self) -> u32 {
+        self.label(NUMBER).and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
+    /// Makes it the container of another number, and gives it the name of that one where its own says the number.
+    pub fn renumber(&mut self, number: u32) {
+        let before = self.number();
+        if before == number {
+            return;
+        }
+        self.body.labels.get_or_insert_default().insert(NUMBER.to_owned(), number.to_string());
+        let numbered = self.name.strip_suffix(&format!("-{before}")).map(|base| format!("{base}-{number}"));
+        let Some(name) = numbered.filter(|_| !self.is_named) else { return };
+        for alias in self.networks.iter_mut().flat_map(|(_, endpoint)| endpoint.aliases.iter_mut().flatten()) {
+            if *alias == self.name {
+                alias.clone_from(&name);
+            }
+        }
+        self.name = name;
     }
 
     /// The environment, in its order. A variable without a value, which takes away what the image sets, is left out.
@@ -256,6 +305,8 @@ pub struct StartSpec {
     pub post_start: Vec<Hook>,
     /// What is run in it before its stop.
     pub pre_stop: Vec<Hook>,
+    /// Whether the file gives the name (`container_name`), so that it says no number.
+    pub is_named: bool,
 }
 
 /// A file that is written into a container: a secret or a config.
@@ -293,60 +344,11 @@ pub struct Hook {
     pub env: Vec<String>,
 }
 
-/// What of a project is on the engine now.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// Containers of the project, by service.
-    pub containers: BTreeMap<String, ObservedContainer>,
-    /// Networks, by name on the engine: whether they carry this project's labels.
-    pub networks: BTreeMap<String, bool>,
-    /// Volumes, by name on the engine.
-    pub volumes: Vec<String>,
-    /// Images the engine has, among those asked for: reference to image id.
-    pub images: BTreeMap<String, String>,
-}
-
-/// A container of the project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedContainer {
-    /// The full id.
-    pub id: String,
-    /// The name, without the leading `/`.
-    pub name: String,
-    /// The service, by its label.
-    pub service: String,
-    /// The services it depends on, by its label.
-    pub depends_on: Vec<String>,
-    /// Whether it runs.
-    pub running: bool,
-    /// `com.docker.compose.config-hash`.
-    pub config_hash: Option<String>,
-    /// The id of the image it was made from.
-    pub image_id: String,
-    /// Published ports: address and port on the host, port in the container.
-    pub ports: Vec<(String, u16, u16)>,
-    /// One line as `docker ps` shows it: `Up 3 minutes (healthy)`.
-    pub status: String,
-    /// `dev.devctl.run`, where devctl made it.
-    pub run: Option<String>,
-    /// `com.docker.compose.project.working_dir`.
-    pub working_dir: Option<String>,
-}
-
-/// Sorts containers into levels to stop one after the other, each at once: a container comes before those it depends
-/// on. Labels are other people's text: those that go round in a circle make one level.
-pub fn stop_levels(containers: Vec<ObservedContainer>) -> Vec<Vec<ObservedContainer>> {
-    let mut levels = Vec::new();
-    let mut left = containers;
-    while !left.is_empty() {
-        let needed: BTreeSet<String> = left.iter().flat_map(|found| found.depends_on.iter().cloned()).collect();
-        let (mut now, mut later): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|found| !needed.contains(&found.service));
-        if now.is_empty() {
-            std::mem::swap(&mut now, &mut later);
+impl StartSpec {
+    /// Makes it the start of the container of another number, where its name says the number.
+    pub fn renumber(&mut self, number: u32) {
+        if let Some(base) = self.name.rsplit_once('-').map(|(base, _)| base).filter(|_| !self.is_named) {
+            self.name = format!("{base}-{number}");
         }
-        levels.push(now);
-        left = later;
     }
-    levels
 }

@@ -38,9 +38,7 @@ impl Machine {
     fn down(&mut self, kill: bool, keep: bool, now: Instant) {
         if keep {
             for entry in self.nodes.values_mut() {
-                if let Kind::Task { undo, .. } = &mut entry.spec.kind {
-                    *undo = false;
-                }
+                entry.spare();
             }
         }
         if matches!(self.mode, Mode::Idle | Mode::Up) {

@@ -53,6 +53,10 @@ impl Machine {
         for index in 0..self.nodes.len() {
             let entry = &mut self.nodes[index];
             entry.then = None;
+            if cause == StopCause::Failure && entry.was_there() {
+                // A failure takes back what this run made, and no more.
+                entry.spare();
+            }
             match entry.phase {
                 Phase::Waiting | Phase::Backoff => entry.enter(Phase::Gone),
                 Phase::Starting if entry.cancellable() => {

@@ -33,7 +33,8 @@ fn workload(name: &str, needs: &[(&NodeId, Until)]) -> Spec {
 }
 
 fn task(id: NodeId, undo: bool, cancel: bool) -> Spec {
-    Spec { id, kind: Kind::Task { undo, cancel }, probe: None, ..workload("placeholder", &[]) }
+    let kind = Kind::Task { undo, cancel };
+    Spec { id, kind, action: Action::Create, probe: None, ..workload("placeholder", &[]) }
 }
 
 /// A machine with a clock that a test sets by hand.
@@ -134,6 +135,32 @@ fn a_node_starts_the_moment_its_needs_hold() {
     assert_eq!(bench.starts(), ["gateway"]);
     bench.up("gateway");
     assert!(bench.events().iter().any(|event| matches!(event, EventKind::StackReady { .. })));
+}
+
+#[test]
+fn a_failure_takes_back_what_the_run_made_and_leaves_what_was_there() {
+    let id = |name: &str| NodeId::Network(name.into());
+    let actions = [("new", Action::Create), ("stopped", Action::Start), ("changed", Action::Replace)];
+    let bench = || {
+        let mut specs: Vec<Spec> =
+            actions.iter().map(|(name, action)| Spec { action: *action, ..task(id(name), true, false) }).collect();
+        specs.push(workload("db", &[]));
+        let mut bench = Bench::new(specs);
+        for (name, _) in actions {
+            bench.send(Input::Report(id(name), bench.machine.nodes[&id(name)].life, Report::Done));
+        }
+        bench
+    };
+    let undone =
+        |bench: &Bench| bench.pick(|effect| if let Effect::Undo(id, _) = effect { Some(id.to_string()) } else { None });
+    let mut failing = bench();
+    failing.report("db", Report::StartFailed(Failure::default()));
+    assert_eq!(undone(&failing), ["network new"]);
+    let mut stopped = bench();
+    stopped.up("db");
+    stopped.send(Input::Signal(Signal::Int));
+    // Nothing needs them, so nobody is waited for.
+    assert_eq!(undone(&stopped).len(), 3, "all of it is gone at the end of a run that somebody ends");
 }
 
 #[test]
@@ -695,7 +722,12 @@ fn plans() -> impl Strategy<Value = Vec<Spec>> {
             specs.push(Spec {
                 id,
                 kind: if is_task { Kind::Task { undo, cancel } } else { Kind::Workload { cancel } },
-                action: if flavour == 1 { Action::Keep } else { Action::Start },
+                action: match (flavour, is_task) {
+                    (1, _) => Action::Keep,
+                    (3, true) => Action::Replace,
+                    (_, true) => Action::Create,
+                    (_, false) => Action::Start,
+                },
                 needs: wanted.into_iter().map(|(on, until)| Need::new(on, until)).collect(),
                 probe: (!is_task && probed).then_some("tcp"),
                 ready_timeout: LIMIT,
@@ -932,7 +964,9 @@ proptest! {
         }
         for id in &world.made {
             if let Kind::Task { undo: true, .. } = world.specs[id].kind {
-                prop_assert!(world.specs[id].action == Action::Keep, "{} is left behind", id);
+                let spared = matches!(world.finished, Some(Outcome::Failed | Outcome::Environment | Outcome::NotReady))
+                    && world.specs[id].action == Action::Replace;
+                prop_assert!(spared || world.specs[id].action == Action::Keep, "{} is left behind", id);
             }
         }
     }

@@ -88,6 +88,8 @@ impl Project<'_> {
             links: container.links.clone(),
             external_links: container.external_links.clone(),
             hash: shared_hash(container),
+            is_named: container.container_name.is_some(),
+            other_hashes: vec![hash::service(container, HashDialect::V5)],
         })
     }
 

@@ -11,18 +11,25 @@ mod resources;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use super::known::{Known, endpoint};
+use super::known::{Known, endpoint, question};
 use super::{Need, Node, OnTimeout, PortClaim, ResolveError, Restart, Until, hash, task};
 use crate::driver::{Work, docker};
 use crate::manifest::compose::{Compose, Container, ContainerDependency, HashDialect, Hook};
 use crate::manifest::{DEFAULT_READY_TIMEOUT, DEFAULT_STOP_GRACE};
 use crate::name::{NodeId, ProjectName, ServiceName};
-use crate::probe;
+use crate::probe::{self, Protocol};
 
 /// The version of Docker Compose whose rules for names, labels and hashes are followed. It is written to the label
 /// `com.docker.compose.version`, which Compose itself reads for no decision.
 const COMPOSE_VERSION: &str = "2.40.3";
+
+/// The label by which a later run can say which part of a service changed.
+const CONFIG_KEYS: &str = "dev.devctl.config-keys";
+
+/// How long a healthcheck may take that says nothing of it: what the engine gives it.
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the nodes of a project's containers have in common.
 pub(super) struct Project<'a> {
@@ -31,8 +38,9 @@ pub(super) struct Project<'a> {
 }
 
 impl Project<'_> {
-    /// The nodes of one container, those it needs first. Some may be there already, from another container.
-    pub(super) fn nodes(&self, container: &Container, needs: Vec<Need>) -> Result<Vec<Node>, ResolveError> {
+    /// The nodes of a service, those it needs first: one container for each of `scale` replicas. Some nodes may be there
+    /// already, from another service.
+    pub(super) fn nodes(&self, container: &Container, needs: &[Need], scale: u32) -> Result<Vec<Node>, ResolveError> {
         let mut nodes = Vec::new();
         let mut create_needs = Vec::new();
         let mut add = |node: Node, create_needs: &mut Vec<Need>| {
@@ -63,28 +71,53 @@ impl Project<'_> {
                 create_needs.push(Need::new(NodeId::Create(name.clone()), Until::Completed));
             }
         }
-        let spec = self.container(container)?;
-        let create_id = NodeId::Create(container.name.clone());
+        for number in 1..=scale {
+            nodes.extend(self.replica(container, &create_needs, needs, number)?);
+        }
+        Ok(nodes)
+    }
+
+    /// The nodes that create and start one replica of a service.
+    fn replica(
+        &self,
+        container: &Container,
+        create_needs: &[Need],
+        needs: &[Need],
+        number: u32,
+    ) -> Result<[Node; 2], ResolveError> {
+        let mut spec = self.container(container)?;
+        spec.renumber(number);
+        let name = container.name.replica(number);
+        let create_id = NodeId::Create(name.clone());
         let start = docker::StartSpec {
             name: spec.name.clone(),
-            service: container.name.clone(),
+            service: name.clone(),
             healthcheck: spec.body.healthcheck.clone(),
             tty: container.tty,
             files: self.written_files(container)?,
             post_start: container.post_start.iter().map(hook).collect(),
             pre_stop: container.pre_stop.iter().map(hook).collect(),
+            is_named: spec.is_named,
         };
-        nodes.push(Node { needs: create_needs, ..task(create_id.clone(), Work::Create(Box::new(spec))) });
-
+        let create = Node { needs: create_needs.to_vec(), ..task(create_id.clone(), Work::Create(Box::new(spec))) };
+        let probe = probe(container, self.is_awaited(container));
         let mut service_needs = vec![Need::new(create_id, Until::Completed)];
-        service_needs.extend(needs);
-        nodes.push(Node {
-            id: NodeId::Service(container.name.clone()),
+        if number > 1 && container.ports.iter().any(|port| port.published.is_some() && port.fixed().is_none()) {
+            // Two that look for a free port of one range at once may both find the same.
+            service_needs.push(Need::new(NodeId::Service(container.name.replica(number - 1)), Until::Started));
+        }
+        service_needs.extend_from_slice(needs);
+        let start = Node {
+            id: NodeId::Service(name),
             work: Work::Container(start),
             needs: service_needs,
-            probe: probe(container),
+            // What a web server listens on is for its configuration to say: that is guessed by its image.
+            on_timeout: match &probe {
+                Some(probe::Spec::Server { protocol: Protocol::Web, .. }) => OnTimeout::Warn,
+                Some(_) | None => OnTimeout::default(),
+            },
+            probe,
             ready_timeout: DEFAULT_READY_TIMEOUT,
-            on_timeout: OnTimeout::default(),
             // The engine's healthcheck goes on by itself, and nothing follows from it.
             health: None,
             // The engine restarts containers itself, as the Compose file tells it.
@@ -93,8 +126,14 @@ impl Project<'_> {
             ports: ports(container),
             addresses: addresses(container),
             watch: None,
-        });
-        Ok(nodes)
+        };
+        Ok([create, start])
+    }
+
+    /// Whether another service of the files waits for this one's health.
+    fn is_awaited(&self, container: &Container) -> bool {
+        let mut needs = self.compose.services.values().flat_map(|other| &other.depends_on);
+        needs.any(|(on, need)| *on == container.name && need.until == Until::Ready)
     }
 
     fn container_labels(&self, container: &Container) -> HashMap<String, String> {
@@ -116,6 +155,7 @@ impl Project<'_> {
         ] {
             compose_label(&mut labels, name, value);
         }
+        labels.insert(CONFIG_KEYS.to_owned(), hash::key_digests(container));
         labels
     }
 }
@@ -148,22 +188,34 @@ fn shared_with(container: &Container) -> BTreeSet<&str> {
     modes.chain(volumes).chain(links).collect()
 }
 
-/// How a container's readiness is decided: by its own protocol where devctl speaks it, else by its healthcheck.
-fn probe(container: &Container) -> Option<probe::Spec> {
-    known_probe(container).or_else(|| has_healthcheck(container).then_some(probe::Spec::Container))
+/// How a container's readiness is decided: by its own protocol where devctl speaks it well enough to know better, else by
+/// its healthcheck, else by one question in its protocol. `awaited`: whether another service waits for its health.
+fn probe(container: &Container, awaited: bool) -> Option<probe::Spec> {
+    known_probe(container)
+        .or_else(|| healthcheck(container))
+        // The image may have one of its own, and where it has none, that is what is wrong.
+        .or_else(|| awaited.then_some(probe::Spec::Container))
+        .or_else(|| question(container))
+}
+
+/// The file's healthcheck, as devctl runs it itself.
+fn healthcheck(container: &Container) -> Option<probe::Spec> {
+    let check = container.healthcheck.as_ref().filter(|check| !check.disable)?;
+    let argv = match check.test.as_slice() {
+        [kind, ..] if kind == "NONE" => return None,
+        [kind, line] if kind == "CMD-SHELL" => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
+        [kind, argv @ ..] if kind == "CMD" && !argv.is_empty() => argv.to_vec(),
+        // The image's own, which only the engine knows, or what only the engine can make out.
+        _ => return Some(probe::Spec::Container),
+    };
+    let timeout = check.timeout.filter(|limit| !limit.is_zero()).unwrap_or(CHECK_LIMIT);
+    Some(probe::Spec::Healthcheck { argv, timeout, pause: check.start_interval.filter(|pause| !pause.is_zero()) })
 }
 
 /// The probe of a server that devctl knows and that can be reached from this machine.
 pub(super) fn known_probe(container: &Container) -> Option<probe::Spec> {
     let known = Known::of(container)?;
     Some(known.probe(known.endpoint(container)?))
-}
-
-fn has_healthcheck(container: &Container) -> bool {
-    container
-        .healthcheck
-        .as_ref()
-        .is_some_and(|check| !check.disable && check.test.first().is_some_and(|word| word != "NONE"))
 }
 
 /// The ports of this machine that a container takes.

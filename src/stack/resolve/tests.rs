@@ -295,20 +295,33 @@ services:
   web: {image: nginx, ports: ["8080:80"], healthcheck: {test: curl localhost}}
   plain: {image: nginx}
   off: {image: nginx, healthcheck: {disable: true}}
+  asked: {image: "localhost:5000/nginx:1", ports: ["8081:80"], depends_on: {awaited: {condition: service_healthy}}}
+  sql: {image: mariadb, ports: ["3307:3306"]}
+  queue: {image: "rabbitmq:3-management", ports: ["15673:15672"]}
+  awaited: {image: nats, ports: ["4223:4222"]}
 "#;
     let (_folder, manifest) = project("", compose);
     let stack = stack_of(&manifest, &Selection::default(), Infra::Docker).unwrap();
     let kind = |name| service(&stack, name).probe.as_ref().map(probe::Spec::kind);
     for (name, expected) in [
         ("pg", Some("postgres")),
-        ("hidden", Some("container")),
+        ("hidden", Some("healthcheck")),
         ("cache", Some("redis")),
-        ("web", Some("container")),
+        ("web", Some("healthcheck")),
         ("plain", None),
         ("off", None),
+        ("asked", Some("server")),
+        ("sql", Some("mysql")),
+        // Not the port that its protocol is spoken on.
+        ("queue", None),
+        // Somebody waits for its healthcheck, so the image must have one.
+        ("awaited", Some("container")),
     ] {
         assert_eq!(kind(name), expected, "{name}");
     }
+    assert_eq!(service(&stack, "asked").on_timeout, OnTimeout::Warn, "nobody knows what a web server listens on");
+    let Some(probe::Spec::Healthcheck { argv, .. }) = &service(&stack, "web").probe else { panic!() };
+    assert_eq!(argv, &["/bin/sh", "-c", "curl localhost"]);
     // The database is called as the user is, where nothing else is said.
     assert_eq!(service(&stack, "pg").addresses, ["postgresql://me:x@localhost:5433/me"]);
     assert_eq!(service(&stack, "cache").addresses, ["redis://:s3cret@localhost:6381"]);
@@ -558,7 +571,6 @@ fn replicas_that_cannot_be_say_why_and_what_to_do() {
     };
     let scaled = |name: &str, n: u32| Selection { scale: [(name.parse().unwrap(), n)].into(), ..Selection::default() };
     let all = [
-        told(&scaled("db", 2)),
         told(&scaled("apy", 2)),
         told(&scaled("api", 0)),
         told(&scaled("api", 101)),
@@ -567,11 +579,9 @@ fn replicas_that_cannot_be_say_why_and_what_to_do() {
         told(&Selection { services: names(&["api#2"]), ..Selection::default() }),
     ];
     insta::assert_snapshot!(all.join("\n"), @r#"
-    `db` is a container, and only programs of the host have replicas yet
-      leave `db` out, or describe it a second time in the Compose file
     there is no service `apy`
       did you mean `api`?
-      there are `api`, `worker`, `web`, `fixed`
+      there are `db`, `api`, `worker`, `web`, `fixed`
     `api` cannot run 0 times at once
       stop it: `devctl stop api`
     `api` cannot run 101 times at once

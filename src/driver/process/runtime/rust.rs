@@ -246,6 +246,7 @@ mod tests {
             run: "0123456789ab".parse().unwrap(),
             action: crate::event::Action::Start,
             existing: None,
+            takeover: None,
             logs: crate::logs::Hub::new(None).null(),
             progress: Arc::new(move |step: Progress| sink.lock().unwrap().push(step.what)),
         };
