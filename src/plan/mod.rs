@@ -124,9 +124,12 @@ pub fn diff(stack: &Stack, now: &Now, policy: &Policy) -> Plan {
             Work::Network(spec) if differs(spec, now) => remade.networks.push(&spec.name),
             Work::Volume(spec) if policy.lose_data && other_volume(spec, now) => remade.volumes.push(&spec.name),
             Work::Volume(spec) if other_volume(spec, now) => warnings.push(other_configuration(spec)),
-            Work::Image(spec) if pull_of(spec, policy) == docker::PullPolicy::Always => {
-                remade.images.push(&spec.reference);
-            }
+            Work::Image(spec) => match pull_of(spec, policy) {
+                PullPolicy::Always | PullPolicy::Build | PullPolicy::Refresh(_) => {
+                    remade.images.push(&spec.reference);
+                }
+                PullPolicy::Missing | PullPolicy::Never => {}
+            },
             _ => {}
         }
         warnings.extend(foreign(node, stack, now));

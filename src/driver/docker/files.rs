@@ -5,6 +5,7 @@ use bollard::query_parameters::UploadToContainerOptions;
 use super::Docker;
 use super::error::Error;
 use super::spec::File;
+use crate::os::clock;
 
 /// Writes the files, as `docker compose` does: one archive for each, owners kept where one is said.
 pub(super) async fn write(docker: &Docker, container: &str, files: &[File]) -> Result<(), Error> {
@@ -29,6 +30,7 @@ fn archive(file: &File) -> std::io::Result<Vec<u8>> {
     header.set_uid(user);
     header.set_gid(group);
     header.set_mode(file.mode);
+    header.set_mtime(u64::try_from(clock::timestamp().as_second()).unwrap_or_default());
     header.set_size(file.content.len() as u64);
     let mut archive = tar::Builder::new(Vec::new());
     archive.append_data(&mut header, file.path.trim_start_matches('/'), file.content.as_bytes())?;

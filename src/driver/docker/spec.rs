@@ -352,3 +352,20 @@ impl StartSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shares_with_a_service_is_hashed_with_its_container() {
+        let hash = ConfigHash {
+            pieces: vec![("{\"network_mode\":\"container:".to_owned(), "db".parse().unwrap())],
+            last: "\"}".to_owned(),
+        };
+        // What `sha256sum` says of `{"network_mode":"container:12ab"}`.
+        let expected = "91cd9d2833092a5bd7418424c0e58fb9e30329fd8758d6d7a52f7d06a74c085a";
+        assert_eq!(hash.of(|service| (service == "db").then_some("12ab")), expected);
+        assert_ne!(hash.of(|_| None), expected);
+    }
+}
