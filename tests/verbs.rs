@@ -317,6 +317,20 @@ fn exec_gives_the_terminal_back_when_it_is_killed() {
     assert!(is_cooked(&terminal));
 }
 
+#[test]
+fn ctrl_p_ctrl_q_leaves_the_command_running() {
+    let Some(lab) = Lab::open() else { return };
+    let id = lab.web();
+    let mut terminal = Terminal::start(&lab.project, &["exec", "web", "sh", "-c", "echo ready; exec sleep 4321"]);
+    terminal.wait_text("ready");
+    terminal.type_in("\x10");
+    terminal.type_in("\x11");
+    terminal.wait_text("the command runs on in");
+    assert_eq!(terminal.wait_exit(), Some(0));
+    assert!(is_cooked(&terminal));
+    assert!(lab.engine.docker(&["top", &id]).contains("sleep 4321"));
+}
+
 /// What is below a folder: paths, kinds, modes and contents.
 fn tree(root: &Path) -> String {
     fn add(root: &Path, path: &Path, text: &mut String) {
@@ -786,6 +800,19 @@ fn run_hands_signals_on() {
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert_eq!((rest.as_str(), running.wait().unwrap().code()), ("caught\n", Some(9)));
+}
+
+#[test]
+fn ctrl_p_ctrl_q_leaves_a_run_running() {
+    let Some(lab) = Lab::open() else { return };
+    let mut terminal = Terminal::start(&lab.project, &["run", "--name", &lab.name("left", 1), "job", "sh"]);
+    terminal.wait_text("#");
+    terminal.type_in("\x10");
+    terminal.type_in("\x11");
+    terminal.wait_text("the command runs on in");
+    assert_eq!(terminal.wait_exit(), Some(0));
+    assert!(is_cooked(&terminal));
+    assert_eq!(lab.state(&lab.name("left", 1)), "running");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::container::explain_start;
 use super::error::Error;
-use super::shell::{BROKEN_PIPE, Ended, Shown, feed, follow_size, has_typed, show};
+use super::shell::{BROKEN_PIPE, Ended, Keys, Shown, feed, follow_size, show};
 use super::{Docker, ProjectContainer};
 use crate::os::clock;
 use crate::os::terminal::{Ending, RawMode, WindowChanges};
@@ -53,7 +53,7 @@ impl Docker {
         let _raw = if tty { Some(RawMode::enter().map_err(broken)?) } else { None };
         let changes = if tty { Some(WindowChanges::watch().map_err(broken)?) } else { None };
 
-        let (typed, mut has_left) = watch::channel(false);
+        let (typed, has_left) = watch::channel(false);
         let typed = tty.then_some(typed);
         let resize = async |width: u16, height: u16| {
             let size = ResizeContainerTTYOptionsBuilder::default().w(width.into()).h(height.into()).build();
@@ -61,8 +61,7 @@ impl Docker {
         };
         let shown = tokio::select! {
             shown = show(attached.output) => shown,
-            () = has_typed(&mut has_left) => return Ok(Ended::Left),
-            never = feed(input, attached.input, typed.as_ref()) => match never {},
+            never = feed(input, attached.input, typed.as_ref().map(|typed| (typed, Keys::PassedOn))) => match never {},
             never = follow_size(changes, resize) => match never {},
             never = self.pass_on(id, &mut ending) => match never {},
         };

@@ -23,7 +23,7 @@ use crate::os::terminal::{self, Ending, Input, RawMode, WindowChanges};
 pub(super) const BROKEN_PIPE: i32 = 141;
 
 /// Keys that leave the command running behind one's back. The engine's own (Ctrl+P, Ctrl+Q) hold back every Ctrl+P,
-/// which line editors use; nobody types these.
+/// which line editors use, and end a command that is left; nobody types these.
 const DETACH_KEYS: &str = "ctrl-^,ctrl-@,ctrl-^";
 
 /// A command to run interactively in a container.
@@ -58,12 +58,12 @@ pub enum Ended {
 
 /// What the engine is told of a command.
 fn config(spec: ShellSpec, attached: bool) -> ExecConfig {
-    let ShellSpec { argv, env, user, tty, input, workdir, privileged, can_detach } = spec;
+    let ShellSpec { argv, env, user, tty, input, workdir, privileged, can_detach: _ } = spec;
     ExecConfig {
         attach_stdin: Some(attached && input),
         attach_stdout: Some(attached),
         attach_stderr: Some(attached),
-        detach_keys: (attached && !can_detach).then(|| DETACH_KEYS.to_owned()),
+        detach_keys: attached.then(|| DETACH_KEYS.to_owned()),
         tty: Some(tty),
         env: Some(env.into_iter().map(|(key, value)| format!("{key}={value}")).collect()),
         cmd: Some(argv),
@@ -106,9 +106,8 @@ pub(super) async fn run(docker: &Docker, container: &str, spec: ShellSpec) -> Re
     let resize = async |width, height| client.resize_exec(&made.id, ResizeExecOptions { height, width }).await.is_ok();
     let shown = tokio::select! {
         shown = show(output) => shown,
-        never = feed(input, sink, typed.as_ref()) => match never {},
+        never = feed(input, sink, typed.as_ref().map(|typed| (typed, Keys::HeldBack))) => match never {},
         never = follow_size(changes, resize) => match never {},
-        // The engine has the keys too, and lets go of us with an error that nobody needs to see.
         () = has_typed(&mut has_left) => return Ok(Ended::Left),
         signal = next_ending(ending.as_mut()) => return Ok(Ended::Code(128 + signal)),
     };
@@ -150,24 +149,32 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
 /// Copies our input, and ends the command's where ours ends. Runs beside [`show`] and never instead of it: a command
 /// that waits for its output to be read does not read its input.
 ///
-/// `left` is told once the keys were typed that leave a command to itself.
+/// Looks out for the keys that leave a command to itself, where somebody wants to know.
 pub(super) async fn feed(
     wanted: bool,
     mut sink: impl AsyncWrite + Unpin,
-    left: Option<&watch::Sender<bool>>,
+    left: Option<(&watch::Sender<bool>, Keys)>,
 ) -> Infallible {
     if wanted {
         let mut input = Input::open();
         let mut keys = LeaveKeys::default();
-        while let Some(bytes) = input.next().await {
+        while let Some(mut bytes) = input.next().await {
+            let has_left = match left {
+                Some((_, Keys::HeldBack)) => keys.filter(&mut bytes),
+                Some((_, Keys::PassedOn)) => keys.filter(&mut bytes.clone()),
+                None => false,
+            };
+            if let Some((left, what)) = left.filter(|_| has_left) {
+                // Told before the engine hears of it, which may end the output at once.
+                left.send_replace(true);
+                match what {
+                    Keys::HeldBack => return std::future::pending().await,
+                    Keys::PassedOn => {}
+                }
+            }
             if write(&mut sink, &bytes).await.is_err() {
                 // The command has closed its input; its output goes on.
                 break;
-            }
-            if let Some(left) = left
-                && keys.are_in(&bytes)
-            {
-                left.send_replace(true);
             }
         }
         // Fails where the command is gone already, which its output tells.
@@ -177,28 +184,48 @@ pub(super) async fn feed(
 }
 
 /// Waits until the keys were typed that leave a command to itself.
-pub(super) async fn has_typed(left: &mut watch::Receiver<bool>) {
+async fn has_typed(left: &mut watch::Receiver<bool>) {
     if left.wait_for(|left| *left).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// Ctrl+P Ctrl+Q, which may come in two reads.
+/// What becomes of the keys that leave a command to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// The engine does not get them: those before 25 end a command that is left by them.
+    HeldBack,
+    /// The engine gets them, and lets go: a container whose input somebody else closes would end with it.
+    PassedOn,
+}
+
+/// Ctrl+P Ctrl+Q, which may come in two reads. A Ctrl+P is held back until it is known what follows, as Docker does.
 #[derive(Default)]
 struct LeaveKeys {
     half: bool,
 }
 
 impl LeaveKeys {
-    fn are_in(&mut self, bytes: &[u8]) -> bool {
+    /// Takes out of what was typed what the command is not to get, and tells whether it is left.
+    fn filter(&mut self, bytes: &mut Vec<u8>) -> bool {
         const CTRL_P: u8 = 0x10;
         const CTRL_Q: u8 = 0x11;
-        let mut whole = false;
-        for byte in bytes {
-            whole |= self.half && *byte == CTRL_Q;
-            self.half = *byte == CTRL_P;
+        let mut passed = Vec::with_capacity(bytes.len() + 1);
+        for byte in bytes.iter().copied() {
+            if std::mem::take(&mut self.half) {
+                if byte == CTRL_Q {
+                    return true;
+                }
+                passed.push(CTRL_P);
+            }
+            if byte == CTRL_P {
+                self.half = true;
+            } else {
+                passed.push(byte);
+            }
         }
-        whole
+        *bytes = passed;
+        false
     }
 }
 
@@ -236,17 +263,29 @@ mod tests {
     use super::LeaveKeys;
 
     #[test]
-    fn the_keys_that_leave_are_seen_across_reads_and_nowhere_else() {
-        for (reads, expected) in [
-            (&[&b"\x10\x11"[..]][..], true),
-            (&[b"ls\x10", b"\x11"], true),
-            (&[b"\x10\x10\x11"], true),
-            (&[b"\x10", b"x\x11"], false),
-            (&[b"\x11\x10"], false),
-            (&[b""], false),
+    fn the_keys_that_leave_are_seen_across_reads_and_all_else_is_passed_on() {
+        for (reads, passed, expected) in [
+            (&[&b"\x10\x11"[..]][..], &b""[..], true),
+            (&[b"ls\x10", b"\x11"], b"ls", true),
+            (&[b"\x10\x10\x11"], b"", true),
+            (&[b"\x10", b"x\x11"], b"\x10x\x11", false),
+            (&[b"\x10\x10", b"x"], b"\x10\x10x", false),
+            (&[b"\x11\x10", b"\r"], b"\x11\x10\r", false),
+            (&[b""], b"", false),
         ] {
-            let mut keys = LeaveKeys::default();
-            assert_eq!(reads.iter().any(|read| keys.are_in(read)), expected, "{reads:?}");
+            let (mut keys, mut got) = (LeaveKeys::default(), Vec::new());
+            let left = reads.iter().any(|read| {
+                let mut bytes = read.to_vec();
+                let left = keys.filter(&mut bytes);
+                if !left {
+                    got.extend(bytes);
+                }
+                left
+            });
+            assert_eq!(left, expected, "{reads:?}");
+            if !left || reads.len() > 1 {
+                assert_eq!(got, passed, "{reads:?}");
+            }
         }
     }
 }
