@@ -85,7 +85,7 @@ async fn a_folder_becomes_an_image() {
         lab.docker.ensure_image(&spec, &lab.cx("built", Action::Create)).await.unwrap();
         let seen = lab.raw.inspect_image(&spec.reference).await.unwrap();
         assert_eq!(seen.config.unwrap().labels.unwrap()["com.example"], "x=y");
-        let lines = printed(&lab, &spec.reference, "cat /said; ls -A /src").await;
+        let lines = Box::pin(printed(&lab, &spec.reference, "cat /said; ls -A /src")).await;
         assert_eq!(lines, ["says hello", ".dockerignore", "Dockerfile", "a.txt"]);
         let told = lab.lines("built");
         assert!(told.iter().any(|line| line.contains("COPY . /src/")), "{told:#?}");
@@ -110,7 +110,7 @@ async fn a_dockerfile_without_a_file_is_built_and_not_copied() {
         let mut spec = build(&lab, context.path());
         change(&mut spec).inline = Some(format!("FROM {IMAGE}\nCOPY . /src/\n"));
         lab.docker.ensure_image(&spec, &lab.cx("built", Action::Create)).await.unwrap();
-        let lines = printed(&lab, &spec.reference, "ls -A /src").await;
+        let lines = Box::pin(printed(&lab, &spec.reference, "ls -A /src")).await;
         assert!(lines.contains(&"a.txt".to_owned()), "{lines:?}");
         assert!(!lines.iter().any(|line| line.contains("devctl")), "{lines:?}");
         forget(&lab, &spec.reference).await;
@@ -128,7 +128,7 @@ async fn what_needs_buildkit_is_built_by_the_engines_own() {
         let context = folder(&[("Dockerfile", &text)]);
         let spec = build(&lab, context.path());
         lab.docker.ensure_image(&spec, &lab.cx("built", Action::Create)).await.unwrap();
-        assert_eq!(printed(&lab, &spec.reference, "cat /said").await, ["one", "two"]);
+        assert_eq!(Box::pin(printed(&lab, &spec.reference, "cat /said")).await, ["one", "two"]);
         let told = lab.lines("built");
         assert!(told.iter().any(|line| line.contains("RUN --mount=type=tmpfs")), "{told:#?}");
         forget(&lab, &spec.reference).await;
