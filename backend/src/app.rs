@@ -12,13 +12,17 @@ use crate::auth::session::Sessions;
 use crate::auth::token::Keys;
 use crate::config::Config;
 use crate::database::Database;
+use crate::events::Events;
 use crate::http::metrics::Metrics;
+use crate::menu::cached::MenuCache;
 use crate::redis_link::RedisLink;
 
 /// Everything a route may need; one for the process.
 pub(crate) struct App {
     pub(crate) database: Database,
     pub(crate) redis: RedisLink,
+    pub(crate) events: Events,
+    pub(crate) menu: MenuCache,
     pub(crate) keys: Keys,
     pub(crate) passwords: Passwords,
     pub(crate) sessions: Sessions,
@@ -39,8 +43,11 @@ impl App {
             .get(0);
         let metrics = Arc::new(Metrics::new());
         let redis = RedisLink::new(&config.service.redis, epoch, Arc::clone(&metrics))?;
+        let database = Database::new(&config.database);
         Ok(Self {
-            database: Database::new(&config.database),
+            events: Events::start(&database, &redis, &metrics),
+            database,
+            menu: MenuCache::default(),
             limiter: Limiter::new(redis.clone(), config.rate_limits),
             redis,
             keys: Keys::new(

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+/// The end of the year 9999, in microseconds.
+const LATEST: i64 = 253_402_300_799_000_000;
+
 /// The last row of the page before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum After {
@@ -46,6 +49,10 @@ pub(crate) fn decode(list: &[Option<&str>], cursor: &str) -> Result<After, &'sta
         None => Err("is not a cursor; use the value of `next_cursor` as it is"),
         Some(mark) if mark.l != fingerprint(list) => {
             Err("belongs to another list; keep the other parameters while you turn pages")
+        }
+        // Forged: no clock has been there, and the database would refuse it.
+        Some(Mark { a: After::Time(at, _), .. }) if !(0..=LATEST).contains(&at) => {
+            Err("is not a cursor; use the value of `next_cursor` as it is")
         }
         Some(mark) => Ok(mark.a),
     }

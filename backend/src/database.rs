@@ -128,7 +128,7 @@ impl Database {
         let mut config = config.clone();
         let ours = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s";
         let options = config.get_options().map_or_else(|| ours.to_owned(), |theirs| format!("{ours} {theirs}"));
-        config.application_name("backend").connect_timeout(Duration::from_secs(1)).options(options);
+        config.application_name("backend").connect_timeout(Duration::from_secs(3)).options(options);
         // A host that vanishes without a word must not hold a connection for the quarter of an hour TCP would wait.
         config.tcp_user_timeout(Duration::from_secs(5)).keepalives_idle(Duration::from_secs(10));
         let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
@@ -136,7 +136,8 @@ impl Database {
         let pool = Pool::builder(manager)
             .max_size(16)
             .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts { wait: second, create: second, recycle: second })
+            // A server that is busy takes its time to sign a new connection in; that is not the same as being away.
+            .timeouts(Timeouts { wait: second, create: Some(Duration::from_secs(3)), recycle: second })
             .build()
             .expect("a runtime is given, so that the timeouts work");
         Self { pool }

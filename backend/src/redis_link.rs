@@ -51,9 +51,24 @@ impl RedisLink {
         Ok(Self { connection, epoch: epoch.into(), state: Arc::new(state) })
     }
 
+    /// Which life of the database this is about.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
     /// Names a key. It holds the epoch: two databases may share a Redis, and one that was thrown away leaves keys behind.
     pub(crate) fn key(&self, kind: &str, rest: &str) -> String {
         format!("menu:{kind}:{}:{rest}", self.epoch)
+    }
+
+    /// Asks, unless Redis is known to be away.
+    pub(crate) async fn ask<T: FromRedisValue>(&self, question: &redis::Cmd) -> Option<T> {
+        self.attempt(async |connection| question.query_async(connection).await).await
+    }
+
+    /// Asks several things at once.
+    pub(crate) async fn ask_all<T: FromRedisValue>(&self, questions: &redis::Pipeline) -> Option<T> {
+        self.attempt(async |connection| questions.query_async(connection).await).await
     }
 
     /// Runs a script.

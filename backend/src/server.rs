@@ -30,7 +30,7 @@ use crate::database::{self, ConnectError};
 use crate::http::limits::{self, Places};
 use crate::http::{docs, metrics};
 use crate::migrate::{self, MIGRATIONS, MigrateError};
-use crate::{auth, health, menu, seed};
+use crate::{auth, health, menu, notifications, orders, seed, tables};
 
 /// How long requests under way may take after a stop was asked for. A supervisor that kills after ten seconds, as is
 /// usual, must not be the one who ends us.
@@ -120,6 +120,9 @@ pub(crate) fn routes() -> (Router<Arc<App>>, OpenApi) {
         .merge(health::routes())
         .merge(auth::routes::routes())
         .merge(menu::routes())
+        .merge(tables::routes())
+        .merge(orders::routes())
+        .merge(notifications::routes())
         .routes(routes!(metrics::show))
         .routes(routes!(docs::document))
         .routes(routes!(docs::page))

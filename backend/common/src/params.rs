@@ -36,6 +36,11 @@ impl Params {
         }
     }
 
+    /// Notes a mistake that shows otherwise, such as a parameter that is missing.
+    pub fn blame(&mut self, name: &str, code: &'static str, message: &str) {
+        self.errors.push(FieldError::query(name, code, message));
+    }
+
     /// Ends the reading.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::validation(self.errors)) }

@@ -36,6 +36,8 @@ pub(crate) enum Rate {
     Free,
     /// A change.
     Write,
+    /// A search, or another question that takes the database some work.
+    Search,
     /// A sign-in, by address.
     SignIn,
     /// A sign-in, by account: a password must not be tried out from many addresses.
@@ -56,6 +58,7 @@ impl Rate {
         match self {
             Self::Free => None,
             Self::Write => minute("write", 120),
+            Self::Search => minute("search", 240),
             Self::SignIn => minute("sign-in", 20),
             Self::Account => minute("account", 5),
         }

@@ -35,6 +35,11 @@ pub(crate) struct Rule {
 
 const EVERYONE: Access = Access::Roles(&[Admin, Manager, Waiter, Kitchen, Member, Guest]);
 const PEOPLE: Access = Access::Roles(&[Admin, Manager, Waiter, Kitchen, Member]);
+const STAFF: Access = Access::Roles(&[Admin, Manager, Waiter, Kitchen]);
+const FLOOR: Access = Access::Roles(&[Admin, Manager, Waiter]);
+const TABLES: Access = Access::Roles(&[Admin, Manager, Waiter, Guest]);
+const ORDERS: Access = Access::Roles(&[Admin, Manager, Waiter, Kitchen, Guest]);
+const MANAGERS: Access = Access::Roles(&[Admin, Manager]);
 const OPEN: Access = Access::Open;
 
 const fn rule(method: &'static str, path: &'static str, access: Access, rate: Rate) -> Rule {
@@ -59,6 +64,24 @@ pub(crate) const RULES: &[Rule] = &[
     rule("GET", "/api/categories", OPEN, Rate::Free),
     rule("GET", "/api/products", OPEN, Rate::Free),
     rule("GET", "/api/products/{id}", OPEN, Rate::Free),
+    rule("POST", "/api/products", MANAGERS, Rate::Write),
+    rule("PUT", "/api/products/{id}", MANAGERS, Rate::Write),
+    rule("PATCH", "/api/products/{id}", MANAGERS, Rate::Write),
+    rule("DELETE", "/api/products/{id}", MANAGERS, Rate::Write),
+    rule("GET", "/api/menu", OPEN, Rate::Free),
+    rule("GET", "/api/products/{id}/similar", OPEN, Rate::Search),
+    rule("GET", "/api/search", OPEN, Rate::Search),
+    rule("POST", "/api/recommendations", EVERYONE, Rate::Search),
+    rule("GET", "/api/tables", STAFF, Rate::Free),
+    rule("POST", "/api/tables/{id}/sessions", FLOOR, Rate::Write),
+    rule("POST", "/api/table-sessions/{id}/close", FLOOR, Rate::Write),
+    rule("POST", "/api/tables/{id}/qr", MANAGERS, Rate::Write),
+    rule("GET", "/api/orders", ORDERS, Rate::Free),
+    rule("POST", "/api/orders", TABLES, Rate::Write),
+    rule("GET", "/api/orders/{id}", ORDERS, Rate::Free),
+    rule("POST", "/api/orders/{id}/status", STAFF, Rate::Write),
+    rule("GET", "/api/notifications", PEOPLE, Rate::Free),
+    rule("POST", "/api/notifications/read", PEOPLE, Rate::Write),
 ];
 
 /// Finds a route's rule. Whoever may `GET` may `HEAD`.

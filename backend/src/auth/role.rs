@@ -72,6 +72,22 @@ impl Caller {
             Self::Table { session, .. } => format!("table:{session}"),
         }
     }
+
+    /// The id of the person, if it is one.
+    pub(crate) fn person(&self) -> Option<Uuid> {
+        match self {
+            Self::Person { id, .. } => Some(*id),
+            Self::Table { .. } => None,
+        }
+    }
+
+    /// Whether this is somebody who works with tables and orders.
+    pub(crate) fn is_staff(&self) -> bool {
+        match self.role() {
+            Role::Admin | Role::Manager | Role::Waiter | Role::Kitchen => true,
+            Role::Member | Role::Guest => false,
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -90,6 +106,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Person {
     pub(crate) id: Uuid,
+    pub(crate) role: Role,
     pub(crate) family: Uuid,
 }
 
@@ -98,7 +115,7 @@ impl<S: Sync> FromRequestParts<S> for Person {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Caller::from_request_parts(parts, state).await? {
-            Caller::Person { id, family, .. } => Ok(Self { id, family }),
+            Caller::Person { id, role, family } => Ok(Self { id, role, family }),
             Caller::Table { .. } => Err(Problem::forbidden("this takes an account")),
         }
     }

@@ -42,6 +42,28 @@ impl Flaws {
         }
     }
 
+    /// Checks a number.
+    pub(crate) fn range<T: PartialOrd + std::fmt::Display>(
+        &mut self,
+        pointer: &str,
+        value: &T,
+        range: RangeInclusive<T>,
+    ) {
+        if !range.contains(value) {
+            self.add(pointer, "range", format!("has to be from {} to {}", range.start(), range.end()));
+        }
+    }
+
+    /// Checks a list of words such as tags: how many, and each one.
+    pub(crate) fn words(&mut self, pointer: &str, words: &[String], most: usize) {
+        if words.len() > most {
+            self.add(pointer, "length", format!("has to have {most} entries at most"));
+        }
+        for (index, word) in words.iter().enumerate().take(most) {
+            self.text(&format!("{pointer}/{index}"), word, 1..=40);
+        }
+    }
+
     /// Ends the check.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.0.is_empty() { Ok(()) } else { Err(Problem::validation(self.0)) }
@@ -53,6 +75,8 @@ impl Flaws {
 pub(crate) struct Body<T> {
     /// What it says.
     pub(crate) value: T,
+    /// As it was sent.
+    pub(crate) raw: Bytes,
 }
 
 impl<T: DeserializeOwned + Check, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -68,7 +92,7 @@ impl<T: DeserializeOwned + Check, S: Send + Sync> FromRequest<S> for Body<T> {
         let mut flaws = Flaws::default();
         value.check(&mut flaws);
         flaws.finish()?;
-        Ok(Self { value })
+        Ok(Self { value, raw })
     }
 }
 

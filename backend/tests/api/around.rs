@@ -19,7 +19,7 @@ async fn errors_are_problem_documents() {
     assert_eq!(malformed["errors"][0]["pointer"], "/path/id");
     problem(api.get("/api/products/%ff").await, StatusCode::BAD_REQUEST).await;
 
-    let response = api.http.request(Method::DELETE, api.url("/api/products")).send().await.unwrap();
+    let response = api.http.request(Method::DELETE, api.url("/api/categories")).send().await.unwrap();
     assert_eq!(response.headers()[ALLOW], "GET,HEAD");
     problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
 

@@ -5,8 +5,11 @@
 mod around;
 mod auth;
 mod bodies;
+mod events;
 mod lifecycle;
 mod menu;
+mod orders;
+mod products;
 mod routes;
 mod schema;
 mod support;

@@ -7,6 +7,7 @@ mod service;
 
 use std::net::SocketAddr;
 
+use futures_util::StreamExt;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -108,6 +109,72 @@ impl Api {
             request = request.header(*name, *value);
         }
         request.send().await.unwrap()
+    }
+}
+
+/// Guests at a table.
+pub(crate) struct Guests {
+    pub(crate) session: String,
+    pub(crate) token: String,
+    pub(crate) code: String,
+}
+
+impl Api {
+    /// Seats guests at a table, and signs them in by its code.
+    pub(crate) async fn seat(&self, number: usize) -> Guests {
+        let manager = self.sign_in("manager").await.access;
+        let tables = ok(self.get_as("/api/tables", &manager).await, StatusCode::OK).await;
+        let table = tables["items"][number - 1]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/tables/{table}/sessions");
+        let session = ok(self.post(&path, Some(&manager), &json!({"guests": 2})).await, StatusCode::CREATED).await;
+        let path = format!("/api/tables/{table}/qr");
+        let code = ok(self.post(&path, Some(&manager), &json!({})).await, StatusCode::OK).await;
+        let signed_in = self.post("/api/auth/table", None, &json!({"code": code["code"]})).await;
+        let signed_in = ok(signed_in, StatusCode::OK).await;
+        assert_eq!(signed_in["table_session_id"], session["id"]);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Guests { session: text(&session["id"]), token: text(&signed_in["access_token"]), code: text(&code["code"]) }
+    }
+
+    /// Places an order under a key.
+    pub(crate) async fn order(&self, token: &str, key: &str, body: &Value) -> Response {
+        self.send(Method::POST, "/api/orders", Some(token), Some(body), &[("idempotency-key", key)]).await
+    }
+}
+
+/// The id of a product of the demo data.
+pub(crate) fn product(slug: &str) -> String {
+    backend::seed::id_of("product", slug).to_string()
+}
+
+/// Listens to channels of one database on Redis.
+pub(crate) struct Listener {
+    pubsub: redis::aio::PubSub,
+    epoch: String,
+}
+
+impl Listener {
+    pub(crate) async fn to(servers: &Servers, database: &TestDatabase, channels: &[&str]) -> Self {
+        let epoch = "SELECT value FROM app_meta WHERE key = 'epoch'";
+        let epoch = database.client().await.query_one(epoch, &[]).await.unwrap().get(0);
+        let mut pubsub = redis::Client::open(servers.redis.as_str()).unwrap().get_async_pubsub().await.unwrap();
+        for channel in channels {
+            pubsub.subscribe(format!("menu:ev:{channel}")).await.unwrap();
+        }
+        Self { pubsub, epoch }
+    }
+
+    /// The next event; other tests use the same channels in databases of their own.
+    pub(crate) async fn next(&mut self) -> Value {
+        let mut stream = self.pubsub.on_message();
+        loop {
+            let message =
+                tokio::time::timeout(service::PATIENCE, stream.next()).await.expect("an event comes").unwrap();
+            let event: Value = serde_json::from_slice(message.get_payload_bytes()).unwrap();
+            if event["epoch"] == self.epoch.as_str() {
+                return event;
+            }
+        }
     }
 }
 

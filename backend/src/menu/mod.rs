@@ -1,4 +1,13 @@
-//! Categories and products over HTTP: lists by name with keyset pages, search by likeness, and single products.
+//! The menu over HTTP: lists by name with keyset pages, single products, the whole menu at once, search and recommendations.
+
+/// The whole menu in one answer.
+pub(crate) mod cached;
+/// Changing products.
+mod edit;
+/// What goes with what.
+mod recommend;
+/// Search by words and by likeness.
+mod search;
 
 use std::sync::Arc;
 
@@ -27,7 +36,14 @@ use crate::http::path::Id;
 const MAX_QUERY_CHARS: usize = 200;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(categories)).routes(routes!(products)).routes(routes!(product))
+    OpenApiRouter::new()
+        .routes(routes!(cached::menu))
+        .routes(routes!(categories))
+        .routes(routes!(products, edit::create))
+        .routes(routes!(product, edit::replace, edit::change, edit::delete))
+        .routes(routes!(search::similar))
+        .routes(routes!(search::search))
+        .routes(routes!(recommend::recommend))
 }
 
 /// A part of the menu.
