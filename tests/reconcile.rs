@@ -418,3 +418,31 @@ fn a_healthcheck_counts_as_soon_as_it_passes_whoever_ran_it() {
     assert!(message.is_some_and(|text| text.contains("no healthcheck")), "{}", failed.told());
     failed.clean_receipt();
 }
+
+#[test]
+fn an_image_is_built_anew_where_that_is_asked_for_and_its_container_follows() {
+    let Some(engine) = Engine::for_test() else { return };
+    let compose = "name: @name@\nservices:\n  web: { build: ./web }\n  db: { image: \"redis:7-alpine\" }\n";
+    let project = Project::with(MANIFEST, compose);
+    let file = |word: &str| format!("FROM redis:7-alpine\nLABEL devctl.test.word={word}\n");
+    project.write("web/Dockerfile", &file("one"));
+    let missing = project.run(&["up", "--driver", "docker", "--no-build", "--format", "plain"]);
+    let told = missing.told();
+    assert_ne!(missing.code, Some(0), "{told}");
+    assert!(told.contains(&format!("{}-web", project.name())), "{told}");
+
+    kept(&project, &[]);
+    let (web, db) = (id(&project, engine, "web-1"), id(&project, engine, "db-1"));
+    project.write("web/Dockerfile", &file("two"));
+    kept(&project, &[]);
+    assert_eq!(id(&project, engine, "web-1"), web, "an image that is there is not built by itself");
+    kept(&project, &["--build"]);
+    let built = id(&project, engine, "web-1");
+    assert_ne!(built, web);
+    assert_eq!(id(&project, engine, "db-1"), db);
+    let word = engine.docker(&["inspect", "--format", "{{index .Config.Labels \"devctl.test.word\"}}", &built]);
+    assert_eq!(word.trim(), "two");
+    kept(&project, &["--build"]);
+    assert_eq!(id(&project, engine, "web-1"), built, "the same image again");
+    project.run(&["down", "--rmi", "local"]).expect_code(0);
+}

@@ -14,7 +14,7 @@ use crate::advice::Blame;
 use crate::control::client::Client;
 use crate::control::{socket, wire};
 use crate::driver::DriverError;
-use crate::driver::docker::{self, Docker, ObservedContainer};
+use crate::driver::docker::{self, Docker, ImageRemoval, ObservedContainer};
 use crate::driver::embedded::Embedded;
 use crate::driver::process::{self as host, Patience, Swept};
 use crate::error::Error;
@@ -210,6 +210,8 @@ struct Done {
     containers: Vec<String>,
     networks: Vec<String>,
     images: Vec<String>,
+    /// Images that stay because a container uses them.
+    images_in_use: Vec<String>,
     data: Vec<String>,
     /// What could not be removed, and why.
     left: Vec<String>,
@@ -219,7 +221,8 @@ struct Done {
 
 impl Done {
     fn is_nothing(&self) -> bool {
-        let Self { supervisor, guardian: _, processes, containers, networks, images, data, left: _, kept: _ } = self;
+        // What stays is no work done.
+        let Self { supervisor, processes, containers, networks, images, data, .. } = self;
         let removed = [containers, networks, images, data];
         supervisor.is_none() && *processes == 0 && removed.iter().all(|names| names.is_empty())
     }
@@ -245,6 +248,9 @@ impl Done {
             }
             for name in &self.images {
                 writeln!(f, "removed image {name}")?;
+            }
+            for name in &self.images_in_use {
+                writeln!(f, "kept image {name}: a container uses it")?;
             }
             for name in &self.data {
                 writeln!(f, "deleted {name}")?;
@@ -434,8 +440,9 @@ async fn remove_images(engine: &Docker, images: Vec<String>, done: &mut Done) {
     let removals = images.into_iter().map(async |name| (engine.remove_image(&name).await, name));
     for (removed, name) in join_all(removals).await {
         match removed {
-            Ok(true) => done.images.push(name),
-            Ok(false) => {}
+            Ok(ImageRemoval::Removed) => done.images.push(name),
+            Ok(ImageRemoval::Absent) => {}
+            Ok(ImageRemoval::InUse) => done.images_in_use.push(name),
             Err(error) => done.left.push(format!("image {name}: {error}")),
         }
     }

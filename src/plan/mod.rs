@@ -8,7 +8,7 @@ mod policy;
 mod renew;
 
 pub use orphans::{Elsewhere, elsewhere, left_by_the_dead, orphans, told_of_orphans};
-pub use policy::{Orphans, Policy, Pull, Recreate};
+pub use policy::{Builds, Orphans, Policy, Pull, Recreate};
 pub use renew::{Renewal, renew, with_needs};
 
 use std::fmt;
@@ -143,6 +143,7 @@ pub fn diff(stack: &Stack, now: &Now, policy: &Policy) -> Plan {
             let mut node = node.clone();
             if let Work::Image(spec) = &mut node.work {
                 spec.pull = pull_of(spec, policy);
+                spec.build = spec.build.take().filter(|_| policy.build != Some(Builds::Never));
             }
             let (action, existing, cause) = judge(&node, now, &remade, &verdicts, kept_any);
             if action == Action::Expect && is_service(&node) {
@@ -160,8 +161,12 @@ pub fn diff(stack: &Stack, now: &Now, policy: &Policy) -> Plan {
     Plan { steps, keep: false, removals: verdicts.removals, warnings }
 }
 
-fn pull_of(spec: &docker::ImageSpec, policy: &Policy) -> docker::PullPolicy {
-    policy.pull.map_or(spec.pull, Into::into)
+fn pull_of(spec: &docker::ImageSpec, policy: &Policy) -> PullPolicy {
+    match (&spec.build, policy.build) {
+        (Some(_), Some(Builds::Always)) => PullPolicy::Build,
+        (Some(_), Some(Builds::Never)) => PullPolicy::Never,
+        (None, _) | (Some(_), None) => policy.pull.map_or(spec.pull, Into::into),
+    }
 }
 
 /// Makes a node that of the container with this number.
@@ -247,7 +252,7 @@ fn judge(node: &Node, now: &Now, remade: &Remade, verdicts: &Verdicts, kept_any:
                     (Action::Keep, Some(id.clone()), "the engine has it".to_owned())
                 }
                 PullPolicy::Always => (Action::Create, None, "its pull policy is `always`".to_owned()),
-                PullPolicy::Build => (Action::Create, None, "its pull policy is `build`".to_owned()),
+                PullPolicy::Build => (Action::Create, None, "it is built whatever the engine has".to_owned()),
                 PullPolicy::Refresh(_) => (Action::Create, None, "unless it is new enough".to_owned()),
             },
             None => (Action::Create, None, "the engine does not have it".to_owned()),

@@ -28,6 +28,18 @@ pub struct Policy {
     pub orphans: Orphans,
     /// When images are pulled, where that is not what the files say.
     pub pull: Option<Pull>,
+    /// When images are built that the files describe; where the engine has none where `None`.
+    pub build: Option<Builds>,
+}
+
+/// When images are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Builds {
+    /// On this `up`, whatever the engine has.
+    Always,
+    /// Never: what the engine does not have is missing.
+    Never,
 }
 
 /// When images are pulled.

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::cli::scale::Wanted;
 use crate::name::ServiceName;
-use crate::plan::{Orphans, Policy, Pull, Recreate};
+use crate::plan::{Builds, Orphans, Policy, Pull, Recreate};
 
 /// What is wanted of containers.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,6 +41,14 @@ pub(super) struct Existing {
     #[arg(long, value_name = "WHEN")]
     pull: Option<When>,
 
+    /// Build images anew, whatever the engine has of them
+    #[arg(long, conflicts_with = "no_build")]
+    build: bool,
+
+    /// Build no images: one that the engine does not have is missing
+    #[arg(long)]
+    no_build: bool,
+
     /// How many seconds containers have to stop that are made anew or removed
     #[arg(short = 't', long, value_name = "SECONDS")]
     stop_timeout: Option<u32>,
@@ -71,6 +79,8 @@ impl Existing {
             scale,
             remove_orphans,
             pull,
+            build,
+            no_build,
             stop_timeout,
             yes,
         } = self;
@@ -92,6 +102,11 @@ impl Existing {
                 When::Missing => Pull::Missing,
                 When::Never => Pull::Never,
             }),
+            build: match (build, no_build) {
+                (true, _) => Some(Builds::Always),
+                (false, true) => Some(Builds::Never),
+                (false, false) => None,
+            },
         };
         (policy, scale.into_iter().map(|wanted| (wanted.service, wanted.replicas)).collect())
     }

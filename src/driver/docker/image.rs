@@ -35,11 +35,23 @@ pub(super) async fn of_project(docker: &Docker, project: &ProjectName) -> Result
     Ok(images.into_iter().flat_map(|image| image.repo_tags).filter(|tag| tag != "<none>:<none>").collect())
 }
 
-/// Removes an image; `false` where it is gone already.
-pub(super) async fn remove(docker: &Docker, reference: &str) -> Result<bool, Error> {
+/// What became of an image that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageRemoval {
+    /// It was removed.
+    Removed,
+    /// It was gone already.
+    Absent,
+    /// A container uses it, which is no failure: it is somebody else's too.
+    InUse,
+}
+
+/// Removes an image.
+pub(super) async fn remove(docker: &Docker, reference: &str) -> Result<ImageRemoval, Error> {
     match docker.client().remove_image(reference, None::<RemoveImageOptions>, None).await {
-        Ok(_) => Ok(true),
-        Err(error) if error::is_absent(&error) => Ok(false),
+        Ok(_) => Ok(ImageRemoval::Removed),
+        Err(error) if error::is_absent(&error) => Ok(ImageRemoval::Absent),
+        Err(error) if error::status(&error) == Some(409) => Ok(ImageRemoval::InUse),
         Err(error) => Err(Error::from_call(format!("remove the image `{reference}`"), error)),
     }
 }

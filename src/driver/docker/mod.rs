@@ -34,6 +34,7 @@ pub use copy::{CopyError, CopyHow};
 pub use error::{Error, when_gone};
 pub use examine::{ContainerImage, Processes, Stats};
 pub use happenings::Happening;
+pub use image::ImageRemoval;
 pub use leftover::TakenDown;
 pub use lifecycle::Condition;
 pub use observed::{Interrupted, Observed, ObservedContainer, ObservedNetwork, ObservedVolume, Takeover, stop_levels};
@@ -159,8 +160,8 @@ impl Docker {
         image::of_project(self, project).await
     }
 
-    /// Removes an image; `false` where it is gone already.
-    pub async fn remove_image(&self, reference: &str) -> Result<bool, DriverError> {
+    /// Removes an image, where no container uses it.
+    pub async fn remove_image(&self, reference: &str) -> Result<ImageRemoval, DriverError> {
         Ok(image::remove(self, reference).await?)
     }
 
