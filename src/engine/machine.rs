@@ -386,9 +386,13 @@ impl Machine {
         entry.enter(Phase::Probing);
         let (life, epoch, probe, limit) = (entry.life, entry.epoch, entry.spec.probe, entry.spec.ready_timeout);
         self.emit(EventKind::Started { node: id.clone(), handle });
-        if self.mode != Mode::Up {
+        let ours = self.entry(id).ours();
+        match self.mode {
+            Mode::Up => {}
+            // Nobody waits for it any more, so this is the last moment at which somebody can end it.
+            Mode::Verifying { .. } if ours => return self.kill_node(id),
             // It came up after a stop began; it goes down in its turn.
-            return self.wind_down();
+            Mode::Idle | Mode::Stopping { .. } | Mode::Verifying { .. } | Mode::Over => return self.wind_down(),
         }
         if self.entry(id).then.is_some() {
             return self.advance(now);

@@ -229,6 +229,20 @@ fn the_second_signal_kills_and_the_third_waits_for_nothing() {
 }
 
 #[test]
+fn what_starts_after_the_third_signal_is_killed() {
+    let mut bench = Bench::new(vec![workload("db", &[])]);
+    for _ in 0..3 {
+        bench.send(Input::Signal(Signal::Int));
+    }
+    assert_eq!(bench.effects, [Effect::Verify]);
+    bench.report("db", Report::Started(Handle::Process { pid: 1 }));
+    assert_eq!(bench.kills(), ["db"]);
+    bench.gone("db");
+    bench.send(Input::Verified(Vec::new()));
+    assert!(bench.effects.contains(&Effect::Finish(Outcome::Interrupted(Signal::Int))), "{:?}", bench.effects);
+}
+
+#[test]
 fn a_hang_up_stops_and_never_hurries() {
     for first in [Signal::Hup, Signal::Int] {
         let mut bench = chain();
