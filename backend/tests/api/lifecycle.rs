@@ -74,9 +74,9 @@ async fn without_redis_the_service_is_degraded() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let servers = Servers { redis: format!("redis://{closed}"), ..servers };
     let (service, api) = start(&servers, &database);
+    assert_eq!(api.json("/api/health/ready").await["status"], "ok");
     let detailed = api.json("/api/health/detailed").await;
     assert_eq!((&detailed["status"], &detailed["checks"]["redis"]["status"]), (&"degraded".into(), &"down".into()));
-    assert_eq!(api.json("/api/health/ready").await["status"], "ok");
     service.stop();
 }
 
