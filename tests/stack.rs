@@ -132,12 +132,13 @@ fn other_terminals_see_it(project: &Project, infra: Infra, pid: u32) {
 fn database_shell(project: &Project, product: &str) {
     let answer = project.printed(&["db", "shell", "-c", "SELECT 'four' || 'teen' AS number"]);
     assert!(answer.contains("fourteen"), "{answer}");
-    let script =
-        format!("DELETE FROM products WHERE id = '{product}';\n\\t on\nSELECT count(*) + 100000 FROM products;\n");
+    let script = format!(
+        "DELETE FROM order_items WHERE product_id = '{product}';\nDELETE FROM products WHERE id = '{product}';\n\\t on\nSELECT count(*) + 100000 FROM products;\n"
+    );
     let piped = project.output_of(&["db", "shell"], &script);
     let text = String::from_utf8_lossy(&piped.stdout);
     assert!(piped.status.success(), "{piped:?}");
-    assert!(text.contains("DELETE 1") && text.contains("10004"), "{text}");
+    assert!(text.contains("DELETE 1") && text.contains("100059"), "{text}");
     // psql: 1 where `-c` failed, 3 where a script did.
     let failed = project.output(&["db", "shell", "-c", "SELECT nonsense"]);
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
