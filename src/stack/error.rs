@@ -118,6 +118,14 @@ pub enum ResolveError {
         /// The container.
         service: ServiceName,
     },
+    /// A service of a Compose file is not a container but the business of another program.
+    #[error("`{service}` is run by a provider (`{kind}`), which devctl does not start yet")]
+    Provider {
+        /// The service.
+        service: ServiceName,
+        /// The provider, as the file names it.
+        kind: String,
+    },
     /// Several containers would all have one name.
     #[error("`{service}` cannot have {scale} containers: its `container_name` says that the only one is `{name}`")]
     OneName {
@@ -204,6 +212,7 @@ impl Advice for ResolveError {
             | Self::Replica { .. }
             | Self::Scale { .. }
             | Self::ScaledContainer { .. }
+            | Self::Provider { .. }
             | Self::OneName { .. }
             | Self::OnePort { .. }
             | Self::SharedCheck { .. }
@@ -263,6 +272,10 @@ impl Advice for ResolveError {
             Self::Scale { service, scale: 0 } => vec![format!("stop it: `devctl stop {service}`")],
             Self::Scale { .. } => vec![format!("choose a number from 1 to {MAX_SCALE}")],
             Self::ScaledContainer { .. } => vec!["run it on a Docker Engine: `--driver docker`".to_owned()],
+            Self::Provider { service, .. } => vec![
+                format!("bring up the others: name them, or give `{service}` `profiles: […]`"),
+                "run it by `docker compose`".to_owned(),
+            ],
             Self::OneName { service, .. } => {
                 vec![format!(
                     "take `container_name` of `{service}` out of the Compose file, and its containers are numbered"

@@ -21,6 +21,11 @@ pub fn resolve(
 ) -> Result<Stack, ResolveError> {
     let selected = select(manifest, selection)?;
     let containers = || manifest.compose.services.values().filter(|c| selected.contains(&c.name));
+    let provided = containers().find_map(|container| Some((container, container.provider.as_ref()?)));
+    if let Some((container, provider)) = provided.filter(|_| infra != Infra::Expected) {
+        let kind = provider.kind.clone().unwrap_or_default();
+        return Err(ResolveError::Provider { service: container.name.clone(), kind });
+    }
     if infra == Infra::Embedded {
         embedded::check(containers())?;
     }

@@ -653,6 +653,16 @@ services:
     );
 }
 
+#[test]
+fn a_service_of_a_provider_is_refused_by_name() {
+    let compose = "services:\n  tool: {provider: {type: model}}\n  web: {image: x}\n";
+    let (_folder, manifest) = project("", compose);
+    let error = stack_of(&manifest, &Selection::default(), Infra::Docker).unwrap_err();
+    assert_eq!(error.to_string(), "`tool` is run by a provider (`model`), which devctl does not start yet");
+    let web = Selection { services: vec!["web".parse().unwrap()], ..Selection::default() };
+    assert!(stack_of(&manifest, &web, Infra::Docker).is_ok(), "nobody asked for it");
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
 
