@@ -203,6 +203,11 @@ pub(super) fn run(settings: &Settings, context: &Context) -> Result<u8, Error> {
         return Err(Error::new(Blame::Configuration, format!("devctl doesn't support `config {flag}`: {why}")));
     }
     let manifest = context.manifest()?;
+    if settings.quiet && settings.part == Part::Model {
+        // Whether it can be chosen from is checked; nobody reads what it would look like.
+        manifest.compose.select(manifest.project.as_str(), &manifest.profiles, &settings.names)?;
+        return Ok(0);
+    }
     let text = text(settings, &manifest, context)?;
     match &settings.output {
         _ if settings.quiet => {}

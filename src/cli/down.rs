@@ -69,7 +69,7 @@ pub(super) enum Rmi {
 }
 
 /// What `devctl down` was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     /// `--volumes`.
     pub(super) volumes: bool,

@@ -338,14 +338,6 @@ fn block_on(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> 
     code
 }
 
-/// Takes the project down, as `devctl down` without anything behind it does.
-async fn down_by_default(context: Context) -> Result<u8, Error> {
-    let Ok(Cli { command: Command::Down(args), .. }) = Cli::try_parse_from(["devctl", "down"]) else {
-        return Err(Error::new(Blame::Bug, "`devctl down` is not understood"));
-    };
-    down::run(args.settings(), context).await
-}
-
 /// The project's folder: that of its files, or where these are gone, the one in which a run is under way.
 fn project_folder(context: &Context) -> Result<PathBuf, Error> {
     context.request.root(&context.env).or_else(|problems| {

@@ -145,7 +145,7 @@ async fn until_the_end(settings: &Settings, context: Context) -> Result<u8, Erro
     };
     drop(waits);
     if settings.down_project {
-        super::down_by_default(context).await?;
+        super::down::run(super::down::Settings::default(), context).await?;
     }
     Ok(exit_code(code))
 }

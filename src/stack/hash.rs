@@ -19,11 +19,6 @@ pub fn service(container: &Container, dialect: HashDialect) -> String {
     sha256(&container.hashed(dialect).compact_json())
 }
 
-/// Whether `label` is the hash of the service in any dialect.
-pub fn is_current(label: &str, container: &Container) -> bool {
-    HashDialect::ALL.into_iter().any(|dialect| service(container, dialect) == label)
-}
-
 /// The service with the ids of containers in the place of the services whose namespaces and volumes it shares, as Compose
 /// hashes it. `id` gives the id of a service's first container; what has none keeps its name.
 #[must_use]

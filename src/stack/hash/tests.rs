@@ -229,5 +229,4 @@ fn binds_of_the_short_form_are_hashed_in_two_ways() {
     let [old, new] = HashDialect::ALL.map(|dialect| container.hashed(dialect).compact_json());
     assert!(old.contains(r#""bind":{"create_host_path":true}"#), "{old}");
     assert!(new.contains(r#""bind":{}"#), "{new}");
-    assert!(HashDialect::ALL.into_iter().all(|dialect| is_current(&service(&container, dialect), &container)));
 }
